@@ -1,0 +1,192 @@
+"""Argument checks, on static properties only: kind, dtype, rank, size.
+
+They run while a function is traced, so they cost nothing at run time. Every message says which argument is wrong,
+what was expected, what came, and what to do.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def check_array(name: str, value: Any) -> None:
+    if not isinstance(value, jax.Array):
+        raise TypeError(
+            f"`{name}` must be an array, got {type(value).__name__}; convert it with `jnp.asarray({name})`."
+        )
+
+
+def check_key(key: Any) -> None:
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        got = f"{key.dtype} of shape {key.shape}" if isinstance(key, jax.Array) else type(key).__name__
+        raise TypeError(
+            f"`key` must be a typed PRNG key, got {got}; make one with `jax.random.key(seed)`, or wrap raw key data "
+            "with `jax.random.wrap_key_data`."
+        )
+    if key.shape:
+        raise ValueError(f"`key` must be a single key, got shape {key.shape}; use `jax.vmap` to map over many keys.")
+
+
+def as_real(name: str, value: Any) -> jax.Array:
+    """A real number, or an array of them: neither boolean nor complex."""
+    if type(value) in (int, float):  # a default is not traced, so not yet an array
+        return jnp.asarray(value)
+    check_array(name, value)
+    if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
+        raise TypeError(f"`{name}` must be real, got dtype {value.dtype}; pass integers or floats.")
+    return jnp.asarray(value)
+
+
+def as_number(name: str, value: Any) -> jax.Array:
+    """A real scalar."""
+    value = as_real(name, value)
+    if value.shape:
+        raise ValueError(
+            f"`{name}` must be a single number, got shape {value.shape}; use `jax.vmap` to map over several values."
+        )
+    return value
+
+
+def check_size(name: str, value: Any, *, least: int) -> None:
+    """A static whole number, at least `least`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be an integer known at trace time, got {type(value).__name__}; pass a Python int, such as "
+            "one taken from `x.shape`."
+        ) from None
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, got {value!r}; it is fixed at trace time.")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        allowed = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"`{name}` must be {allowed}, got {value!r}.")
+
+
+def check_groups(n: int, groups: Any) -> None:
+    if groups is None:
+        return
+    check_size("groups", groups, least=1)
+    if n % groups:
+        raise ValueError(
+            f"`groups` must divide the batch, got {n} rows and groups={groups}; choose a divisor of {n}, such as the "
+            "number of data shards."
+        )
+
+
+def check_image_size(image_size: Any) -> None:
+    if not isinstance(image_size, tuple) or len(image_size) != 2:
+        raise TypeError(f"`image_size` must be a pair (height, width), got {image_size!r}.")
+    for name, side in zip(("image_size[0]", "image_size[1]"), image_size, strict=True):
+        check_size(name, side, least=1)
+    if image_size[0] * image_size[1] >= 2**31:
+        raise ValueError(
+            f"`image_size` must hold fewer than 2**31 pixels, got {image_size[0]} x {image_size[1]}; cut the images "
+            "into tiles."
+        )
+
+
+def check_batch(x: Any, y: Any) -> None:
+    """A batch of inputs (N, ...), at least two-dimensional, and one target a row (N, ...)."""
+    check_array("x", x)
+    check_array("y", y)
+    if x.ndim < 2:
+        raise ValueError(
+            f"`x` must have a batch axis and at least one more, (N, ...), got shape {x.shape}; add an axis with "
+            "`x[:, None]`."
+        )
+    if y.ndim < 1 or y.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"`y` must have one target for each of the {x.shape[0]} rows of `x`, got shape {y.shape}; both have the "
+            "batch on their first axis."
+        )
+
+
+def check_partner(partner: Any, lam_or_box: Sequence[Any], n: int) -> None:
+    """The parts of a draw fit each other and a batch of n rows."""
+    check_array("draw.partner", partner)
+    if not jnp.issubdtype(partner.dtype, jnp.integer):
+        raise TypeError(f"`draw.partner` must hold integer row numbers, got dtype {partner.dtype}; cast it to int32.")
+    if partner.ndim not in (1, 2) or partner.size != n:
+        raise ValueError(
+            f"`draw.partner` must have shape ({n},) for the {n} rows of `x`, or (g, {n} / g) with g groups, got "
+            f"{partner.shape}; draw with n={n}."
+        )
+    shapes = {(), (n,)} if partner.ndim == 1 else {(), (n,), partner.shape[:1]}
+    for part in lam_or_box:
+        check_array("draw", part)
+        if part.shape not in shapes:
+            allowed = ", ".join(str(shape) for shape in sorted(shapes))
+            raise ValueError(
+                f"`draw` must hold one value a batch, a group or a row, of shape {allowed}, got shape {part.shape} "
+                f"beside partners of shape {partner.shape}; take both from one draw."
+            )
+
+
+def check_logits(name: str, logits: Any) -> None:
+    check_array(name, logits)
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise TypeError(
+            f"`{name}` must be floating-point, got dtype {logits.dtype}; pass the model's raw outputs, or cast with "
+            f"`{name}.astype(jnp.float32)`."
+        )
+    if logits.ndim < 1 or logits.shape[-1] < 1:
+        raise ValueError(
+            f"`{name}` must have shape (..., K) with at least one class on the last axis, got shape {logits.shape}."
+        )
+
+
+def check_same_classes(logits_in: Any, logits_out: Any) -> None:
+    if logits_in.shape[-1] != logits_out.shape[-1]:
+        raise ValueError(
+            f"`logits_out` must have as many classes as `logits_in`, {logits_in.shape[-1]}, got "
+            f"{logits_out.shape[-1]}; both come from the same output layer."
+        )
+
+
+def check_targets(name: str, targets: Any, logits: Any) -> None:
+    """Integer classes with the shape of the batch, or class probabilities with the shape of the logits."""
+    check_array(name, targets)
+    batch = logits.shape[:-1]
+    if jnp.issubdtype(targets.dtype, jnp.integer):
+        if targets.shape != batch:
+            raise ValueError(
+                f"`{name}` of dtype {targets.dtype} are classes and must have shape {batch}, the logits' without the "
+                f"class axis, got {targets.shape}; class probabilities must be floating-point."
+            )
+    elif jnp.issubdtype(targets.dtype, jnp.floating):
+        if targets.shape != logits.shape:
+            raise ValueError(
+                f"`{name}` of dtype {targets.dtype} are class probabilities and must have the logits' shape "
+                f"{logits.shape}, got {targets.shape}; classes must be integers."
+            )
+    else:
+        raise TypeError(
+            f"`{name}` must be integer classes or floating-point class probabilities, got dtype {targets.dtype}."
+        )
+
+
+def check_where(name: str, where: Any, logits: Any) -> None:
+    if where is None:
+        return
+    check_array(name, where)
+    if where.dtype != jnp.bool_:
+        raise TypeError(f"`{name}` must be boolean, got dtype {where.dtype}; compare first, as in `weights > 0`.")
+    if where.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"`{name}` must have one entry a row, shape {logits.shape[:-1]}, got {where.shape}; the class axis has no "
+            "mask."
+        )

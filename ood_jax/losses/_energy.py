@@ -1,0 +1,153 @@
+"""The free energy, and the loss that separates it on data and outliers.
+
+A low energy means in-distribution: E(x) = -log Σ_k exp(z_k).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num, Real
+
+from .._api import public
+from .._checks import as_number, check_choice, check_logits
+from .._dtypes import wide
+from ._terms import AxisName, all_rows, cross_entropy, log_partition, masked_mean, select_rows, widen
+from ._two_sided import check_two_sided
+
+
+@public
+def free_energy(logits: Float[Array, "*n k"], *, temperature: Real[Array, ""] | float = 1.0) -> Float[Array, "*n"]:
+    r"""The free energy $E(x) = -T \log \sum_k \exp(z_k / T)$ of each example; low in-distribution.
+
+    Args:
+      logits: (..., K), any float dtype; computed in float32 or wider.
+      temperature: T > 0. T <= 0 and NaN give NaN. Traced.
+
+    Returns:
+      Energies (...), in units of the logits, float32 or wider.
+
+    Raises:
+      TypeError: `logits` is not floating-point, or `temperature` not real.
+      ValueError: `logits` has no class axis, or `temperature` is not a scalar.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> print(ood_jax.free_energy(jnp.array([[9.0, 0.0, 0.0], [1.0, 1.0, 1.0]])).round(2))
+      [-9.  -2.1]
+
+    References:
+      Weitang Liu, Xiaoyun Wang, John D. Owens, Yixuan Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020,
+      equation 4.
+    """
+    check_logits("logits", logits)
+    logits = widen(logits)
+    scale = as_number("temperature", temperature).astype(logits.dtype)
+    scale = jnp.where(scale > 0, scale, jnp.nan)
+    return scale * _energy(logits / scale)
+
+
+@public
+def energy_regularized_loss(
+    logits_in: Float[Array, "*n_in k"],
+    targets_in: Num[Array, "..."],
+    logits_out: Float[Array, "*n_out k"] | None = None,
+    *,
+    lambda_energy: Real[Array, ""] | float = 0.1,
+    margin: Real[Array, ""] | float = 10.0,
+    form: str = "pairwise",
+    where_in: Bool[Array, "*n_in"] | None = None,
+    where_out: Bool[Array, "*n_out"] | None = None,
+    axis_name: AxisName = None,
+) -> Float[Array, ""]:
+    r"""Cross entropy on the data, and a hinge that keeps their energy a margin below the outliers'.
+
+    $$\operatorname{mean}_i \mathrm{CE}(z_i, y_i)
+      + \lambda_E \operatorname{mean}_i \max(0,\; E(z_i) - E(z'_i) + \mathrm{margin})$$
+
+    Args:
+      logits_in: logits of the training data (..., K), any float dtype; computed in float32 or wider.
+      targets_in: integer classes (...), of which -100 counts for nothing and any other outside [0, K) makes the loss
+        NaN, or class probabilities (..., K). The energy term counts the rows of -100 too; `where_in` drops them there.
+      logits_out: logits of the outliers (..., K). None leaves the cross entropy alone.
+      lambda_energy: λ_E, the weight of the energy term. Traced.
+      margin: the gap asked for between the energies, in units of the logits. Traced.
+      form: "pairwise" compares the i-th datum with the i-th outlier, so both sides have the same shape or one of them
+        is a single row; "mean" puts one hinge on the two mean energies, for any sizes. Static.
+      where_in: boolean (...), the rows of `logits_in` that count; None for all. A pair counts when both its rows do.
+      where_out: the same for `logits_out`.
+      axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
+        reduced over it, so each device gets the loss of the whole batch. Static.
+
+    Returns:
+      The loss, a scalar, float32 or wider. A term over no rows is 0, with gradient 0.
+
+    Raises:
+      TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
+      ValueError: shapes or numbers of classes differ, form is unknown, the sides do not pair, or `where_out` comes
+        without `logits_out`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> logits_in, labels = jnp.array([[12.0, 0.0, 0.0], [0.0, 12.0, 0.0]]), jnp.array([0, 1])
+      >>> for logits_out in (jnp.zeros((2, 3)), logits_in):
+      ...     print(round(float(ood_jax.energy_regularized_loss(logits_in, labels, logits_out)), 4))
+      0.0
+      1.0
+
+    References:
+      Weitang Liu, Xiaoyun Wang, John D. Owens, Yixuan Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020,
+      equations 4 and 7. The paper bounds each side's energy with a squared hinge of its own; here, as in the PyTorch
+      definition, one linear hinge bounds the gap.
+    """
+    check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
+    weight, gap = as_number("lambda_energy", lambda_energy), as_number("margin", margin)
+    check_choice("form", form, ("pairwise", "mean"))
+    loss_in, _ = masked_mean(*cross_entropy(logits_in, targets_in, where_in), axis_name)
+    if logits_out is None:
+        return loss_in
+    dtype = wide(logits_in.dtype, logits_out.dtype)
+    side_in = _Side(select_rows(logits_in.astype(dtype), where_in), all_rows(logits_in, where_in))
+    side_out = _Side(select_rows(logits_out.astype(dtype), where_out), all_rows(logits_out, where_out))
+    hinge = _pairwise_hinge if form == "pairwise" else _mean_hinge
+    return loss_in.astype(dtype) + weight.astype(dtype) * hinge(side_in, side_out, gap.astype(dtype), axis_name)
+
+
+class _Side(NamedTuple):
+    logits: Float[Array, "*n k"]
+    counted: Bool[Array, "*n"]
+
+
+def _pairwise_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
+    _check_pairs(side_in.counted.shape, side_out.counted.shape)
+    largest_in, rest_in = log_partition(side_in.logits)
+    largest_out, rest_out = log_partition(side_out.logits)
+    # A single row pairs with every row of the other side.
+    largest_in, rest_in, counted_in, largest_out, rest_out, counted_out = jnp.broadcast_arrays(
+        largest_in, rest_in, side_in.counted, largest_out, rest_out, side_out.counted
+    )
+    # E_in - E_out, the large parts first: each energy alone, at 1e4, would be rounded to 1e-3.
+    gap = (largest_out - largest_in) + (rest_out - rest_in)
+    return masked_mean(jax.nn.relu(gap + margin), counted_in & counted_out, axis_name)[0]
+
+
+def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
+    mean_in, any_in = masked_mean(_energy(side_in.logits), side_in.counted, axis_name)
+    mean_out, any_out = masked_mean(_energy(side_out.logits), side_out.counted, axis_name)
+    return jnp.where(any_in & any_out, jax.nn.relu(mean_in - mean_out + margin), 0)
+
+
+def _energy(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+    largest, rest = log_partition(logits)
+    return -(largest + rest)
+
+
+def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:
+    if shape_in != shape_out and math.prod(shape_in) != 1 and math.prod(shape_out) != 1:
+        raise ValueError(
+            "`logits_out` must pair with `logits_in` in form 'pairwise': the same leading shape, or a single row on "
+            f"one side; got {shape_in} and {shape_out}. Use form='mean' for any sizes."
+        )

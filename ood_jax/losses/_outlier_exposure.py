@@ -1,0 +1,74 @@
+"""Outlier exposure: uniform predictions on auxiliary outliers."""
+
+from jaxtyping import Array, Bool, Float, Num, Real
+
+from .._api import public
+from .._checks import as_number, check_choice
+from .._dtypes import wide
+from ._terms import AxisName, all_rows, cross_entropy, log_classes, masked_mean, select_rows, uniform_divergence, widen
+from ._two_sided import check_two_sided
+
+
+@public
+def outlier_exposure_loss(
+    logits_in: Float[Array, "*n_in k"],
+    targets_in: Num[Array, "..."],
+    logits_out: Float[Array, "*n_out k"] | None = None,
+    *,
+    lambda_oe: Real[Array, ""] | float = 0.5,
+    form: str = "kl",
+    where_in: Bool[Array, "*n_in"] | None = None,
+    where_out: Bool[Array, "*n_out"] | None = None,
+    axis_name: AxisName = None,
+) -> Float[Array, ""]:
+    r"""Cross entropy on the data, and uniform predictions on outliers.
+
+    $$\operatorname{mean}_i \mathrm{CE}(z_i, y_i)
+      + \lambda_{OE} \operatorname{mean}_j \mathrm{KL}(u \,\|\, \operatorname{softmax}(z'_j)), \qquad u_k = 1/K$$
+
+    Args:
+      logits_in: logits of the training data (..., K), any float dtype; computed in float32 or wider.
+      targets_in: integer classes (...), of which -100 counts for nothing and any other outside [0, K) makes the loss
+        NaN, or class probabilities (..., K).
+      logits_out: logits of the outliers (..., K). None leaves the cross entropy alone.
+      lambda_oe: λ_OE, the weight of the outliers. Traced.
+      form: "kl", or "cross_entropy" for H(u, softmax(z')), which is larger by log K and has the same gradient. Static.
+      where_in: boolean (...), the rows of `logits_in` that count; None for all.
+      where_out: the same for `logits_out`.
+      axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
+        reduced over it, so each device gets the loss of the whole batch. Static.
+
+    Returns:
+      The loss, a scalar, float32 or wider. A term over no rows is 0, with gradient 0.
+
+    Raises:
+      TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
+      ValueError: shapes or numbers of classes differ, form is unknown, or `where_out` comes without `logits_out`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> logits_in = jnp.array([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]])
+      >>> unsure, sure = jnp.zeros((5, 3)), 9 * jnp.ones((5, 1)) * jnp.eye(3)[0]
+      >>> for logits_out in (unsure, sure):
+      ...     print(round(float(ood_jax.outlier_exposure_loss(logits_in, jnp.array([0, 1]), logits_out)), 4))
+      0.036
+      2.4868
+
+    References:
+      Dan Hendrycks, Mantas Mazeika, Thomas Dietterich, "Deep Anomaly Detection with Outlier Exposure", ICLR 2019,
+      equation 1 and section 4.2. Form "cross_entropy" is the paper's; "kl" subtracts its smallest value.
+    """
+    check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
+    weight = as_number("lambda_oe", lambda_oe)
+    check_choice("form", form, ("kl", "cross_entropy"))
+    loss_in, _ = masked_mean(*cross_entropy(logits_in, targets_in, where_in), axis_name)
+    if logits_out is None:
+        return loss_in
+    logits_out = select_rows(widen(logits_out), where_out)
+    term = uniform_divergence(logits_out)
+    if form == "cross_entropy":
+        term = term + log_classes(logits_out)
+    loss_out, _ = masked_mean(term, all_rows(logits_out, where_out), axis_name)
+    dtype = wide(loss_in.dtype, loss_out.dtype)
+    return loss_in.astype(dtype) + weight.astype(dtype) * loss_out.astype(dtype)

@@ -1,0 +1,162 @@
+"""Per-example terms of the losses, and the mean that joins them.
+
+Logits have the classes on their last axis; all leading axes are the batch. Terms are computed in float32 or wider and
+come unreduced, one value a row. Two of them carry their own derivative, because the obvious formulas lose every digit
+just where training goes: log Σexp - z_y for a confident right answer, and KL(u‖p) for a uniform one.
+"""
+
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from .._dtypes import wide
+
+AxisName: TypeAlias = str | tuple[str, ...] | None
+
+# The class label that counts for nothing, as in PyTorch's cross entropy.
+IGNORED = -100
+
+
+def widen(logits: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
+    """Float32 or wider: the losses of bfloat16 and float16 logits are computed and returned in float32."""
+    return logits.astype(wide(logits.dtype))
+
+
+def select_rows(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> Float[Array, "*n k"]:
+    """Zeros in the rows that do not count.
+
+    Masking the terms alone would hide a bad row's value but not its gradient: 0 · NaN is NaN.
+    """
+    return logits if where is None else jnp.where(where[..., None], logits, 0)
+
+
+def all_rows(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> Bool[Array, "*n"]:
+    return jnp.ones(logits.shape[:-1], bool) if where is None else where
+
+
+def cross_entropy(
+    logits: Float[Array, "*n k"], targets: Num[Array, "..."], where: Bool[Array, "*n"] | None = None
+) -> tuple[Float[Array, "*n"], Bool[Array, "*n"]]:
+    """Cross entropy a row, and which rows count.
+
+    Targets are integer classes (-100 does not count; any other outside [0, K) gives NaN, in the gradient too) or class
+    probabilities.
+    """
+    logits = widen(logits)
+    counted = all_rows(logits, where)
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        logits = select_rows(logits, where)
+        return optax.softmax_cross_entropy(logits, targets.astype(logits.dtype)), counted
+    # Narrow labels are widened first: as int8 a K of 200 would wrap around.
+    targets = targets.astype(jnp.int32) if targets.dtype.itemsize < 4 else targets
+    counted = counted & (targets != IGNORED)
+    labels = jnp.where(counted, targets, 0)
+    poison = jnp.where((labels >= 0) & (labels < logits.shape[-1]), 1, jnp.nan).astype(logits.dtype)
+    return label_cross_entropy(select_rows(logits, counted), labels) * poison, counted
+
+
+@jax.custom_jvp
+def label_cross_entropy(logits: Float[Array, "*n k"], labels: Int[Array, "*n"]) -> Float[Array, "*n"]:
+    """Log Σ_k exp(z_k) - z_y, with every digit also where it is tiny."""
+    return _label_cross_entropy(logits, labels)[0]
+
+
+@label_cross_entropy.defjvp
+def _label_cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    value, gradient = _label_cross_entropy(*primals)
+    return value, jnp.sum(gradient * tangents[0], axis=-1)
+
+
+def _label_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
+    shifted = logits - jnp.max(logits, axis=-1, keepdims=True)
+    exp = jnp.exp(shifted)
+    is_label = jax.lax.broadcasted_iota(labels.dtype, logits.shape, logits.ndim - 1) == labels[..., None]
+    label = jnp.sum(jnp.where(is_label, shifted, 0), axis=-1)
+    # Σ_k exp(z_k) - exp(z_y), summed without the term that it would lose its digits to.
+    others = jnp.sum(jnp.where(is_label, 0, exp), axis=-1)
+    total = others + jnp.exp(label)
+    # Where the label's logit is the largest, total is 1 + others, and the sum would swallow small others.
+    value = jnp.where(label == 0, jnp.log1p(others), jnp.log(total) - label)
+    # p_k for the other classes, and for the label p_y - 1 = -Σ_{k≠y} p_k, again without cancellation.
+    gradient = jnp.where(is_label, -others[..., None], exp) / total[..., None]
+    return value, gradient
+
+
+@jax.custom_jvp
+def uniform_divergence(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+    """KL(u‖softmax(z)), u the uniform distribution, with every digit also near its minimum at 0.
+
+    It equals log mean_k exp(z_k) - mean_k z_k. Two shifts leave it unchanged: by the largest logit, after which
+    nothing overflows but the two terms may cancel; and by the mean, after which the second term is 0 and the first is
+    log1p(mean_k(exp(c_k) - 1 - c_k)), a sum of squares to leading order that cannot cancel.
+    """
+    return _uniform_divergence(logits)[0]
+
+
+@uniform_divergence.defjvp
+def _uniform_divergence_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    value, gradient = _uniform_divergence(*primals)
+    return value, jnp.sum(gradient * tangents[0], axis=-1)
+
+
+def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
+    below_max = logits - jnp.max(logits, axis=-1, keepdims=True)
+    mean = jnp.mean(below_max, axis=-1, keepdims=True)
+    # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
+    centered = -mean <= 60
+    shifted = jnp.where(centered, below_max - mean, below_max)
+    exp = jnp.exp(shifted)
+    mean_exp = jnp.mean(exp, axis=-1, keepdims=True)
+    value = jnp.where(
+        centered,
+        jnp.log1p(jnp.mean(_exp_remainder(shifted, exp), axis=-1, keepdims=True)),
+        jnp.log(mean_exp) - mean,
+    )
+    # p_k - 1/K, where K·p_k = exp(c_k - value).
+    exponent = shifted - value
+    near_uniform = centered & (jnp.abs(exponent) < 0.5)
+    gradient = jnp.where(near_uniform, exponent + _exp_series(exponent), exp / mean_exp - 1) / logits.shape[-1]
+    return value[..., 0], gradient
+
+
+def _exp_remainder(x: Array, exp: Array) -> Array:
+    """exp(x) - 1 - x, given exp(x)."""
+    return jnp.where(jnp.abs(x) < 1, _exp_series(x), exp - 1 - x)
+
+
+def _exp_series(x: Array) -> Array:
+    """exp(x) - 1 - x for |x| < 1, by its power series; the difference would cancel."""
+    x = jnp.clip(x, -1, 1)  # outside it is not used, but must not overflow
+    terms = 18 if x.dtype == jnp.float64 else 11
+    bracket = jnp.ones_like(x)
+    for k in range(terms, 2, -1):
+        bracket = 1 + x / k * bracket
+    return x * x / 2 * bracket
+
+
+def log_partition(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Log Σ_k exp(z_k) in two parts, the largest logit and the rest in [0, log K]: their sum, not yet rounded."""
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    # A row of infinities has no finite shift; 0 gives the sum of its exponentials, as logsumexp does.
+    largest = jnp.where(jnp.isfinite(largest), largest, 0)
+    return largest[..., 0], jnp.log(jnp.sum(jnp.exp(logits - largest), axis=-1))
+
+
+def masked_mean(
+    values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name: AxisName = None
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """The mean of the rows that count, 0 if none does, and whether any does; over `axis_name` too."""
+    total = jnp.sum(jnp.where(counted, values, 0))
+    count = jnp.sum(counted)
+    if axis_name is not None:
+        total, count = jax.lax.psum((total, count), axis_name)
+    return total / jnp.maximum(count, 1).astype(values.dtype), count > 0
+
+
+def log_classes(logits: Float[Array, "*n k"]) -> Float[Array, ""]:
+    """Log K, the entropy of the uniform distribution."""
+    return jnp.asarray(np.log(logits.shape[-1]), logits.dtype)

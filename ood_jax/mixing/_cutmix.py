@@ -1,0 +1,211 @@
+"""CutMix: a box of each image replaced by its partner's."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, Key, Real, Shaped
+
+from .._api import public
+from .._checks import check_batch, check_choice, check_image_size, check_partner
+from ._box import Box, cutmix_box
+from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
+from ._mixed import Mixed
+
+_AXES = {"NHWC": (1, 2), "NCHW": (2, 3)}
+
+
+class CutMixDraw(NamedTuple):
+    """The random part of CutMix.
+
+    Attributes:
+      box: what is cut, int32: fields () for one a batch, (g,) a group, (n,) an example.
+      partner: int32 row numbers, (n,); with groups (g, n/g), counted inside the group.
+    """
+
+    box: Box
+    partner: Int[Array, " n"] | Int[Array, "g n/g"]
+
+
+@public
+def cutmix(
+    key: Key[Array, ""],
+    x: Shaped[Array, "n _ _ _"],
+    y: Shaped[Array, "n ..."],
+    *,
+    alpha: Real[Array, ""] | float = 1.0,
+    data_format: str = "NHWC",
+    groups: int | None = None,
+    per_example: bool = False,
+) -> Mixed:
+    r"""Pastes a box of a random partner into each image.
+
+    $$\tilde x_i = M \odot x_i + (1 - M) \odot x_{\pi(i)}, \qquad \lambda \sim \mathrm{Beta}(\alpha, \alpha)$$
+
+    with M zero in a box of about a share 1 - λ of the pixels around a uniform centre (`cutmix_box`), and π a uniform
+    permutation of the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
+
+    Args:
+      key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
+      x: images (N, H, W, C), or (N, C, H, W) with data_format "NCHW", any dtype.
+      y: targets (N, ...), any dtype.
+      alpha: α of the Beta distribution. Unless α > 0, λ = 1 and the batch is unchanged. Traced: changing it does not
+        recompile.
+      data_format: "NHWC" or "NCHW". Static.
+      groups: None cuts one box for the whole batch. g splits the batch into g contiguous groups of N/g rows: partners
+        stay inside the group, and each group draws its own box. With one group a data shard no device needs another's
+        rows. Static.
+      per_example: draws a box for each row. Static.
+
+    Returns:
+      `Mixed(x, y_a, y_b, lam)`. x keeps its dtype, bit for bit. lam is the exact share of pixels kept, not the λ
+      drawn; shape (), or (N,) with groups or per_example.
+
+    Raises:
+      TypeError: `key` is not a typed key, or alpha, groups or per_example have the wrong kind.
+      ValueError: x has not four axes, y another number of rows, data_format is unknown, or groups does not divide N.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import ood_jax
+      >>> images = jnp.broadcast_to(jnp.arange(4)[:, None, None, None], (4, 8, 6, 1))
+      >>> x, y_a, y_b, lam = ood_jax.cutmix(jax.random.key(0), images, jnp.arange(4))
+      >>> bool(jnp.all((x == y_a[:, None, None, None]).mean((1, 2, 3)) >= lam))
+      True
+
+    References:
+      Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
+      equations 1 and 2.
+    """
+    check_batch(x, y)
+    height, width = _height_width(x, data_format)
+    draw = draw_cutmix(key, x.shape[0], (height, width), alpha=alpha, groups=groups, per_example=per_example)
+    return apply_cutmix(draw, x, y, data_format=data_format)
+
+
+@public
+def draw_cutmix(
+    key: Key[Array, ""],
+    n: int,
+    image_size: tuple[int, int],
+    *,
+    alpha: Real[Array, ""] | float = 1.0,
+    groups: int | None = None,
+    per_example: bool = False,
+) -> CutMixDraw:
+    """Draws the box and the partners for `apply_cutmix`.
+
+    Args:
+      key: a typed PRNG key.
+      n: the number of rows. Static.
+      image_size: (H, W). Static.
+      alpha: as in `cutmix`.
+      groups: as in `cutmix`.
+      per_example: as in `cutmix`.
+
+    Returns:
+      `CutMixDraw(box, partner)`. It depends on the arguments alone, never on the device layout.
+
+    Raises:
+      TypeError: `key` is not a typed key, or another argument has the wrong kind.
+      ValueError: n < 0, a side < 1, groups < 1, or groups does not divide n.
+
+    Example:
+      >>> import jax
+      >>> import ood_jax
+      >>> draw = ood_jax.draw_cutmix(jax.random.key(0), 6, (32, 48), per_example=True)
+      >>> draw.box.top.shape, draw.partner.shape
+      ((6,), (6,))
+
+    References:
+      Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
+      equation 2.
+    """
+    check_draw(key, n, groups, per_example)
+    check_image_size(image_size)
+    key_lam, key_partner, key_row, key_column = jax.random.split(key, 4)
+    shape = draws_shape(n, groups, per_example)
+    height, width = image_size
+    center = (
+        jax.random.randint(key_row, shape, 0, height, dtype=jnp.int32),
+        jax.random.randint(key_column, shape, 0, width, dtype=jnp.int32),
+    )
+    box = cutmix_box(draw_lam(key_lam, alpha, shape), center, image_size)
+    return CutMixDraw(box, draw_partner(key_partner, n, groups))
+
+
+@public
+def apply_cutmix(
+    draw: CutMixDraw, x: Shaped[Array, "n _ _ _"], y: Shaped[Array, "n ..."], *, data_format: str = "NHWC"
+) -> Mixed:
+    """Cuts and pastes with a given draw; the deterministic part of `cutmix`.
+
+    Args:
+      draw: from `draw_cutmix`, or injected, as when a run of another framework is replayed. What a box holds outside
+        the image does not count. A partner outside the batch gives NaN pixels.
+      x: images (N, H, W, C), or (N, C, H, W) with data_format "NCHW", any dtype.
+      y: targets (N, ...), any dtype.
+      data_format: "NHWC" or "NCHW". Static.
+
+    Returns:
+      `Mixed(x, y_a, y_b, lam)`, as `cutmix`.
+
+    Raises:
+      TypeError: `draw` is not a `CutMixDraw`.
+      ValueError: x has not four axes, data_format is unknown, or the sizes of draw, x and y differ.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> box = ood_jax.Box(*jnp.array([0, 1, 2, 4]))
+      >>> draw = ood_jax.CutMixDraw(box, partner=jnp.array([1, 0]))
+      >>> images = jnp.stack([jnp.zeros((2, 4, 1)), jnp.ones((2, 4, 1))])
+      >>> mixed = ood_jax.apply_cutmix(draw, images, jnp.array([7, 9]))
+      >>> mixed.x[0, :, :, 0].tolist(), float(mixed.lam)
+      ([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]], 0.75)
+
+    References:
+      Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
+      equation 1.
+    """
+    if not isinstance(draw, CutMixDraw):
+        raise TypeError(f"`draw` must be a CutMixDraw, got {type(draw).__name__}; make one with `draw_cutmix`.")
+    check_batch(x, y)
+    height, width = _height_width(x, data_format)
+    n = x.shape[0]
+    check_partner(draw.partner, draw.box, n)
+    box = Box(*(per_row(edge, n) for edge in draw.box))
+    inside = _inside(box, x.ndim, data_format, height, width)
+    mixed = jnp.where(inside, take_partner(x, draw.partner), x)
+    return Mixed(mixed, y, take_partner(y, draw.partner), _share_kept(box, height, width))
+
+
+def _height_width(x: Array, data_format: str) -> tuple[int, int]:
+    check_choice("data_format", data_format, tuple(_AXES))
+    if x.ndim != 4:
+        raise ValueError(f"`x` must be images of four axes, {data_format}, got shape {x.shape}.")
+    height, width = (x.shape[axis] for axis in _AXES[data_format])
+    if height < 1 or width < 1:
+        raise ValueError(f"`x` must hold images of at least one pixel, {data_format}, got shape {x.shape}.")
+    return height, width
+
+
+def _inside(box: Box, ndim: int, data_format: str, height: int, width: int) -> Bool[Array, "#n _ _ _"]:
+    """Which pixels the box covers, ready to broadcast against the images."""
+    shape = [1] * ndim
+    row_axis, column_axis = _AXES[data_format]
+    rows = jax.lax.broadcasted_iota(jnp.int32, (*shape[:row_axis], height, *shape[row_axis + 1 :]), row_axis)
+    columns = jax.lax.broadcasted_iota(jnp.int32, (*shape[:column_axis], width, *shape[column_axis + 1 :]), column_axis)
+    top, bottom, left, right = (over_rows(edge, ndim) for edge in box)
+    return (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
+
+
+def _share_kept(box: Box, height: int, width: int) -> Array:
+    """1 - area / (H·W), counted in whole pixels and rounded once."""
+    rows = _overlap(box.top, box.bottom, height)
+    columns = _overlap(box.left, box.right, width)
+    return (height * width - rows * columns).astype(jnp.float32) / jnp.float32(height * width)
+
+
+def _overlap(start: Array, stop: Array, size: int) -> Array:
+    return jnp.maximum(jnp.clip(stop, 0, size) - jnp.clip(start, 0, size), 0)

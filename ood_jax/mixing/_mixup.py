@@ -1,0 +1,167 @@
+"""Mixup: convex combinations of pairs of examples."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, Num, Real, Shaped
+
+from .._api import public
+from .._checks import check_batch, check_partner
+from .._dtypes import wide
+from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
+from ._mixed import Mixed
+
+
+class MixupDraw(NamedTuple):
+    """The random part of mixup.
+
+    Attributes:
+      lam: the weight of each row itself, in [0, 1], float32: () for one a batch, (g,) a group, (n,) an example.
+      partner: int32 row numbers, (n,); with groups (g, n/g), counted inside the group.
+    """
+
+    lam: Float[Array, ""] | Float[Array, " g"] | Float[Array, " n"]
+    partner: Int[Array, " n"] | Int[Array, "g n/g"]
+
+
+@public
+def mixup(
+    key: Key[Array, ""],
+    x: Num[Array, "n ..."],
+    y: Shaped[Array, "n ..."],
+    *,
+    alpha: Real[Array, ""] | float = 1.0,
+    groups: int | None = None,
+    per_example: bool = False,
+) -> Mixed:
+    r"""Mixes each example with a random partner.
+
+    $$\tilde x_i = \lambda x_i + (1 - \lambda) x_{\pi(i)}, \qquad \lambda \sim \mathrm{Beta}(\alpha, \alpha)$$
+
+    with π a uniform permutation of the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
+
+    Args:
+      key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
+      x: inputs (N, ...), any float or integer dtype.
+      y: targets (N, ...), any dtype.
+      alpha: α of the Beta distribution; large values mix half and half. Unless α > 0, λ = 1 and the batch is
+        unchanged. Traced: changing it does not recompile.
+      groups: None mixes the whole batch with one λ. g splits the batch into g contiguous groups of N/g rows: partners
+        stay inside the group, and each group draws its own λ. With one group a data shard no device needs another's
+        rows. Static.
+      per_example: draws a λ for each row. Static.
+
+    Returns:
+      `Mixed(x, y_a, y_b, lam)`. x keeps its float dtype (computed in float32 or wider, rounded once); integers give
+      float32. lam has shape (), or (N,) with groups or per_example.
+
+    Raises:
+      TypeError: `key` is not a typed key, or x, alpha, groups or per_example have the wrong kind.
+      ValueError: x has fewer than two axes, y another number of rows, or groups does not divide N.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import ood_jax
+      >>> images, labels = jnp.arange(8.0).reshape(4, 2), jnp.arange(4)
+      >>> x, y_a, y_b, lam = ood_jax.mixup(jax.random.key(0), images, labels, alpha=0.2)
+      >>> bool(jnp.allclose(x, lam * images[y_a] + (1 - lam) * images[y_b]))
+      True
+
+    References:
+      Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz, "mixup: Beyond Empirical Risk Minimization",
+      ICLR 2018, equation 1. Per-example λ is the paper's form; one λ a batch is that of its published code.
+    """
+    check_batch(x, y)
+    draw = draw_mixup(key, x.shape[0], alpha=alpha, groups=groups, per_example=per_example)
+    return apply_mixup(draw, x, y)
+
+
+@public
+def draw_mixup(
+    key: Key[Array, ""],
+    n: int,
+    *,
+    alpha: Real[Array, ""] | float = 1.0,
+    groups: int | None = None,
+    per_example: bool = False,
+) -> MixupDraw:
+    """Draws λ and the partners for `apply_mixup`.
+
+    Args:
+      key: a typed PRNG key.
+      n: the number of rows. Static.
+      alpha: as in `mixup`.
+      groups: as in `mixup`.
+      per_example: as in `mixup`.
+
+    Returns:
+      `MixupDraw(lam, partner)`. It depends on the arguments alone, never on the device layout.
+
+    Raises:
+      TypeError: `key` is not a typed key, or another argument has the wrong kind.
+      ValueError: n < 0, groups < 1, or groups does not divide n.
+
+    Example:
+      >>> import jax
+      >>> import ood_jax
+      >>> draw = ood_jax.draw_mixup(jax.random.key(0), 6, groups=2)
+      >>> draw.lam.shape, draw.partner.shape
+      ((2,), (2, 3))
+
+    References:
+      Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2.
+    """
+    check_draw(key, n, groups, per_example)
+    key_lam, key_partner = jax.random.split(key)
+    lam = draw_lam(key_lam, alpha, draws_shape(n, groups, per_example))
+    return MixupDraw(lam, draw_partner(key_partner, n, groups))
+
+
+@public
+def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ..."]) -> Mixed:
+    """Mixes with a given draw; the deterministic part of `mixup`.
+
+    Args:
+      draw: from `draw_mixup`, or injected, as when a run of another framework is replayed. A partner outside the
+        batch gives NaN rows.
+      x: inputs (N, ...), any float or integer dtype.
+      y: targets (N, ...), any dtype.
+
+    Returns:
+      `Mixed(x, y_a, y_b, lam)`, as `mixup`. In float32 each product is rounded before the sum, as PyTorch rounds it.
+
+    Raises:
+      TypeError: `draw` is not a `MixupDraw`, or x or y is not an array.
+      ValueError: x has fewer than two axes, or the sizes of draw, x and y differ.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> draw = ood_jax.MixupDraw(lam=jnp.float32(0.75), partner=jnp.array([1, 0]))
+      >>> mixed = ood_jax.apply_mixup(draw, jnp.array([[0.0], [4.0]]), jnp.array([7, 9]))
+      >>> mixed.x.tolist(), mixed.y_b.tolist()
+      ([[1.0], [3.0]], [9, 7])
+
+    References:
+      Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
+    """
+    if not isinstance(draw, MixupDraw):
+        raise TypeError(f"`draw` must be a MixupDraw, got {type(draw).__name__}; make one with `draw_mixup`.")
+    check_batch(x, y)
+    n = x.shape[0]
+    check_partner(draw.partner, [draw.lam], n)
+    lam = per_row(draw.lam, n)
+    mixed = _interpolate(x, take_partner(x, draw.partner), over_rows(lam, x.ndim))
+    return Mixed(mixed, y, take_partner(y, draw.partner), lam)
+
+
+def _interpolate(x: Array, partner: Array, lam: Array) -> Array:
+    compute = wide(x.dtype)
+    lam = lam.astype(compute)
+    # A compiler may fuse a product and a sum into one operation with one rounding, which leaves errors of thousands of
+    # ulp beside PyTorch where the terms cancel. A product plus zero rounds the same fused or not, and nothing is left
+    # for the outer sum to fuse. λ·0 is such a zero: no compiler folds it, for λ could be NaN.
+    zero = lam * 0
+    mixed = (lam * x.astype(compute) + zero) + ((1 - lam) * partner.astype(compute) + zero)
+    return mixed.astype(x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else compute)
