@@ -204,7 +204,10 @@ def _share_kept(box: Box, height: int, width: int) -> Array:
     """1 - area / (H·W), counted in whole pixels and rounded once."""
     rows = _overlap(box.top, box.bottom, height)
     columns = _overlap(box.left, box.right, width)
-    return (height * width - rows * columns).astype(jnp.float32) / jnp.float32(height * width)
+    kept = height * width - rows * columns
+    # The maximum is H·W everywhere. Dividing by the constant itself, the compiler would multiply by its reciprocal
+    # instead, which rounds twice.
+    return kept.astype(jnp.float32) / jnp.maximum(kept, height * width).astype(jnp.float32)
 
 
 def _overlap(start: Array, stop: Array, size: int) -> Array:
