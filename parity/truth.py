@@ -139,4 +139,5 @@ def _mean(values: Array, slopes: Array, counted: Array) -> tuple[Any, Array]:
 
 def _log_sum_exp(logits: Array) -> Array:
     largest = np.maximum(logits.max(-1), np.finfo(np.longdouble).min)  # a row of -inf sums to 0
-    return largest + np.log(np.exp(logits - largest[:, None]).sum(-1))
+    with np.errstate(divide="ignore"):
+        return largest + np.log(np.exp(logits - largest[:, None]).sum(-1))

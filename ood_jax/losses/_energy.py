@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Num, Real
 from .._api import public
 from .._checks import as_number, check_choice, check_logits
 from .._dtypes import wide
+from ._sum import accurate_sum
 from ._terms import AxisName, all_rows, cross_entropy, log_partition, masked_mean, select_rows, widen
 from ._two_sided import check_two_sided
 
@@ -125,24 +126,26 @@ def _pairwise_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: A
     _check_pairs(side_in.counted.shape, side_out.counted.shape)
     largest_in, rest_in = log_partition(side_in.logits)
     largest_out, rest_out = log_partition(side_out.logits)
-    # A single row pairs with every row of the other side.
-    largest_in, rest_in, counted_in, largest_out, rest_out, counted_out = jnp.broadcast_arrays(
-        largest_in, rest_in, side_in.counted, largest_out, rest_out, side_out.counted
-    )
-    # E_in - E_out, the large parts first: each energy alone, at 1e4, would be rounded to 1e-3.
-    gap = (largest_out - largest_in) + (rest_out - rest_in)
-    return masked_mean(jax.nn.relu(gap + margin), counted_in & counted_out, axis_name)[0]
+    # E_in - E_out + margin from its parts, rounded once: two energies of 1e4, each rounded, would leave 1e-3. A single
+    # row pairs with every row of the other side.
+    parts = jnp.stack(jnp.broadcast_arrays(largest_out, -largest_in, rest_out, -rest_in, margin), axis=-1)
+    gap = accurate_sum(parts, bound=jnp.max(jnp.abs(parts), axis=-1, keepdims=True))[..., 0]
+    pairs = jnp.logical_and(*jnp.broadcast_arrays(side_in.counted, side_out.counted))
+    return masked_mean(jax.nn.relu(gap), pairs, axis_name)[0]
 
 
 def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
-    mean_in, any_in = masked_mean(_energy(side_in.logits), side_in.counted, axis_name)
-    mean_out, any_out = masked_mean(_energy(side_out.logits), side_out.counted, axis_name)
+    # Both means are taken from a common level, which leaves their difference as it is and its digits unharmed.
+    level, _ = masked_mean(jax.lax.stop_gradient(_energy(side_out.logits)), side_out.counted, axis_name)
+    mean_in, any_in = masked_mean(_energy(side_in.logits, above=level), side_in.counted, axis_name)
+    mean_out, any_out = masked_mean(_energy(side_out.logits, above=level), side_out.counted, axis_name)
     return jnp.where(any_in & any_out, jax.nn.relu(mean_in - mean_out + margin), 0)
 
 
-def _energy(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+def _energy(logits: Float[Array, "*n k"], above: Array | float = 0.0) -> Float[Array, "*n"]:
+    """E, or E - `above`."""
     largest, rest = log_partition(logits)
-    return -(largest + rest)
+    return -((largest + above) + rest)
 
 
 def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from .._dtypes import wide
+from ._sum import accurate_sum
 
 AxisName: TypeAlias = str | tuple[str, ...] | None
 
@@ -72,18 +73,18 @@ def _label_cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array
 
 
 def _label_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
-    shifted = logits - jnp.max(logits, axis=-1, keepdims=True)
-    exp = jnp.exp(shifted)
+    largest = jnp.max(logits, axis=-1, keepdims=True)
+    shifted, exp = exp_shifted(logits, largest)
     is_label = jax.lax.broadcasted_iota(labels.dtype, logits.shape, logits.ndim - 1) == labels[..., None]
-    label = jnp.sum(jnp.where(is_label, shifted, 0), axis=-1)
+    label = jnp.sum(jnp.where(is_label, shifted, 0), axis=-1, keepdims=True)
     # Σ_k exp(z_k) - exp(z_y), summed without the term that it would lose its digits to.
-    others = jnp.sum(jnp.where(is_label, 0, exp), axis=-1)
+    others = accurate_sum(jnp.where(is_label, 0, exp), bound=jnp.exp(largest - largest))
     total = others + jnp.exp(label)
     # Where the label's logit is the largest, total is 1 + others, and the sum would swallow small others.
     value = jnp.where(label == 0, jnp.log1p(others), jnp.log(total) - label)
     # p_k for the other classes, and for the label p_y - 1 = -Σ_{k≠y} p_k, again without cancellation.
-    gradient = jnp.where(is_label, -others[..., None], exp) / total[..., None]
-    return value, gradient
+    gradient = jnp.where(is_label, -others, exp) / total
+    return value[..., 0], gradient
 
 
 @jax.custom_jvp
@@ -108,18 +109,17 @@ def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     mean = jnp.mean(below_max, axis=-1, keepdims=True)
     # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
     centered = -mean <= 60
-    shifted = jnp.where(centered, below_max - mean, below_max)
-    exp = jnp.exp(shifted)
-    mean_exp = jnp.mean(exp, axis=-1, keepdims=True)
-    value = jnp.where(
-        centered,
-        jnp.log1p(jnp.mean(_exp_remainder(shifted, exp), axis=-1, keepdims=True)),
-        jnp.log(mean_exp) - mean,
-    )
-    # p_k - 1/K, where K·p_k = exp(c_k - value).
+    shift = jnp.where(centered, mean, 0)
+    shifted, exp = exp_shifted(below_max, shift)
+    largest_exp = jnp.exp(-shift)
+    classes = logits.shape[-1]
+    mean_exp = accurate_sum(exp, largest_exp) / classes
+    mean_remainder = accurate_sum(_exp_remainder(shifted, exp), largest_exp) / classes
+    value = jnp.where(centered, jnp.log1p(mean_remainder), jnp.log(mean_exp) - mean)
+    # p_k - 1/K, where K·p_k = exp(c_k - value): near 1 the difference would cancel, unless c_k itself is large.
     exponent = shifted - value
-    near_uniform = centered & (jnp.abs(exponent) < 0.5)
-    gradient = jnp.where(near_uniform, exponent + _exp_series(exponent), exp / mean_exp - 1) / logits.shape[-1]
+    near_uniform = centered & (jnp.abs(shifted) < 1) & (jnp.abs(exponent) < 0.5)
+    gradient = jnp.where(near_uniform, exponent + _exp_series(exponent), exp / mean_exp - 1) / classes
     return value[..., 0], gradient
 
 
@@ -138,19 +138,31 @@ def _exp_series(x: Array) -> Array:
     return x * x / 2 * bracket
 
 
+def exp_shifted(logits: Array, shift: Array) -> tuple[Array, Array]:
+    """The difference d = z - s, and exp(z - s) free of the rounding error of d, which exp would magnify |d| times."""
+    shifted = logits - shift
+    # What the difference lost, exactly: D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2, theorem B.
+    back = shifted - logits
+    lost = jax.lax.stop_gradient((logits - (shifted - back)) - (shift + back))
+    # Infinite differences lost nothing; without the select they would give NaN.
+    return shifted, jnp.exp(shifted) * (1 + jnp.where(jnp.isfinite(lost), lost, 0))
+
+
 def log_partition(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """Log Σ_k exp(z_k) in two parts, the largest logit and the rest in [0, log K]: their sum, not yet rounded."""
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     # A row of infinities has no finite shift; 0 gives the sum of its exponentials, as logsumexp does.
     largest = jnp.where(jnp.isfinite(largest), largest, 0)
-    return largest[..., 0], jnp.log(jnp.sum(jnp.exp(logits - largest), axis=-1))
+    total = accurate_sum(exp_shifted(logits, largest)[1], bound=jnp.exp(largest - largest))
+    return largest[..., 0], jnp.log(total)[..., 0]
 
 
 def masked_mean(
     values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name: AxisName = None
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     """The mean of the rows that count, 0 if none does, and whether any does; over `axis_name` too."""
-    total = jnp.sum(jnp.where(counted, values, 0))
+    terms = jnp.where(counted, values, 0).reshape(-1)
+    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True))[0]
     count = jnp.sum(counted)
     if axis_name is not None:
         total, count = jax.lax.psum((total, count), axis_name)
