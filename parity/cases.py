@@ -257,7 +257,7 @@ def _against_truth(name: str, ours: jax.Array, theirs: Array, exact: Any, scale:
 
 
 def _tolerance(logits_out: Array) -> float:
-    # Past this range the definition's softmax is subnormal and its logarithm means little: the truth alone is the judge.
+    # Past this range the definition takes logarithms of subnormal numbers, and the truth alone is the judge.
     if np.ptp(_wide(logits_out), axis=-1).max() > 87:
         return np.inf
     return LOSS_ULPS + np.sqrt(logits_out.shape[-1])

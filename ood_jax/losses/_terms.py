@@ -151,10 +151,10 @@ def exp_shifted(logits: Array, shift: Array) -> tuple[Array, Array]:
 def log_partition(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """Log Σ_k exp(z_k) in two parts, the largest logit and the rest in [0, log K]: their sum, not yet rounded."""
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    # A row of infinities has no finite shift; 0 gives the sum of its exponentials, as logsumexp does.
-    largest = jnp.where(jnp.isfinite(largest), largest, 0)
-    total = accurate_sum(exp_shifted(logits, largest)[1], bound=jnp.exp(largest - largest))
-    return largest[..., 0], jnp.log(total)[..., 0]
+    # An infinite largest logit is no shift; without one the sum of exponentials is 0 or infinite, as it should.
+    shift = jnp.where(jnp.isfinite(largest), largest, 0)
+    total = accurate_sum(exp_shifted(logits, shift)[1], bound=jnp.exp(largest - shift))
+    return shift[..., 0], jnp.log(total)[..., 0]
 
 
 def masked_mean(

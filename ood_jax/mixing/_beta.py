@@ -53,13 +53,16 @@ def symmetric_beta(
     check_key(key)
     alpha = _as_alpha(alpha, shape)
     key_radius, key_angle = jax.random.split(key)
-    exponential = -jnp.log(_open_uniform(key_radius, shape))
+    u = _open_uniform(key_radius, shape)
     c = jnp.sin(jnp.pi * (_open_uniform(key_angle, shape) - 0.5))
-    # U^(-1/α) - 1. Past 88 it would overflow float32; there the tail below is zero to every digit.
-    t = jnp.expm1(jnp.minimum(exponential / alpha, 88.0)) * c**2
-    root = jax.lax.rsqrt(1 + 1 / t)
+    # Beyond these bounds every draw is 0 or 1, or every draw is ½, to float32; inside them no derivative overflows.
+    exponent = jnp.log(u) / jnp.clip(alpha, 1e-10, 1e30)
+    # In terms of q = U^(1/α), which cannot overflow as its inverse does, 1 + t = (c² + (1 - c²) q) / q.
+    q = jnp.exp(exponent)
+    scale = c**2 + (1 - c**2) * q
+    root = jnp.abs(c) * jnp.sqrt(-jnp.expm1(exponent) / scale)
     # ½(1 - root), written without the difference that would cancel as root goes to 1.
-    tail = 0.5 / ((1 + t) * (1 + root))
+    tail = 0.5 * (q / scale) / (1 + root)
     return jnp.where(alpha > 0, jnp.where(c < 0, tail, 1 - tail), jnp.nan)
 
 

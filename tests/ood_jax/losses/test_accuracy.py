@@ -1,0 +1,110 @@
+"""Digits where the obvious formulas lose them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ood_jax
+from ood_jax.losses._sum import accurate_sum
+from parity import truth
+
+
+def only_outliers(logits_out):
+    return ood_jax.outlier_exposure_loss(jnp.zeros((0, logits_out.shape[-1])), jnp.zeros(0, int), logits_out)
+
+
+@pytest.mark.parametrize("confidence", [5.0, 12.0, 20.0, 40.0, 80.0])
+def test_a_confident_right_answer_keeps_its_digits(confidence):
+    # log(1 + 2·exp(-c)) in float32 is 0 from c = 17 on, and so is its gradient.
+    logits = np.array([[confidence, 0.0, 0.0]], np.float32)
+    value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(jnp.asarray(logits), np.array([0]))
+    np.testing.assert_allclose(value, np.log1p(2 * np.exp(-np.float64(confidence))), rtol=1e-6)
+    share = np.exp(-np.float64(confidence)) / (1 + 2 * np.exp(-np.float64(confidence)))
+    np.testing.assert_allclose(gradient, [[-2 * share, share, share]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [1e-4, 1e-2, 0.3, 1.0, 3.0, 30.0])
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+def test_the_divergence_keeps_its_digits_near_its_minimum(spread, offset):
+    rng = np.random.default_rng(0)
+    logits = (rng.standard_normal((4, 100)) * spread + offset).astype(np.float32)
+    value, gradient = jax.value_and_grad(only_outliers)(jnp.asarray(logits))
+    exact = truth.outlier_exposure(np.zeros((0, 100)), np.zeros(0, int), logits, lambda_oe=0.5)
+    np.testing.assert_allclose(value, float(exact.value), rtol=5e-7)
+    largest = np.abs(exact.grad_out).max()
+    np.testing.assert_allclose(gradient, exact.grad_out.astype(np.float64), rtol=0, atol=float(largest) * 5e-7)
+
+
+def test_uniform_predictions_cost_exactly_nothing():
+    for classes in (1, 2, 3, 1000):
+        value, gradient = jax.value_and_grad(only_outliers)(jnp.full((3, classes), 7.7))
+        assert float(value) == 0
+        assert bool(jnp.all(gradient == 0))
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e4])
+def test_where_the_definition_overflows_the_value_and_gradient_are_right(scale):
+    logits = np.array([[scale, 0.0, -scale], [0.0, -scale, scale / 2]], np.float32)
+    value, gradient = jax.value_and_grad(only_outliers)(jnp.asarray(logits))
+    exact = truth.outlier_exposure(np.zeros((0, 3)), np.zeros(0, int), logits, lambda_oe=0.5)
+    np.testing.assert_allclose(value, float(exact.value), rtol=3e-7)
+    np.testing.assert_allclose(gradient, exact.grad_out.astype(np.float64), atol=1e-7)
+
+
+def test_energy_gaps_survive_large_energies():
+    # Energies of 1e4 have a spacing of 1e-3; their gap is exact all the same.
+    logits_in = np.array([[10_000.25, 0.0]], np.float32)
+    logits_out = np.array([[9_999.125, 0.0]], np.float32)
+    for form in ("pairwise", "mean"):
+        loss = ood_jax.energy_regularized_loss(
+            logits_in, np.array([0]), logits_out, lambda_energy=1.0, margin=2.0, form=form
+        )
+        assert float(loss) == 2.0 - 1.125
+
+
+def test_minus_infinity_masks_a_class_out():
+    logits = np.array([[1.0, -np.inf, 2.0], [0.0, 1.0, -np.inf]], np.float32)
+    value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(jnp.asarray(logits), np.array([0, 1]))
+    kept = [ood_jax.outlier_exposure_loss(row[np.isfinite(row)][None], np.array([label])) for row, label in
+            zip(logits, (0, 1), strict=True)]  # fmt: skip
+    np.testing.assert_allclose(value, np.mean(kept), rtol=1e-6)
+    assert bool(jnp.all(jnp.isfinite(gradient)))
+    # A class that cannot occur is infinitely far from uniform.
+    assert float(only_outliers(logits)) == np.inf
+
+
+def test_nan_logits_are_not_hidden():
+    logits = jnp.array([[1.0, jnp.nan], [0.0, 1.0]])
+    targets = jnp.array([0, 1])
+    for loss in (ood_jax.outlier_exposure_loss, ood_jax.energy_regularized_loss):
+        assert bool(jnp.isnan(loss(logits, targets)))
+        assert bool(jnp.isnan(loss(jnp.zeros((2, 2)), targets, logits)))
+
+
+def test_the_hinge_has_no_gradient_at_its_corner():
+    # As PyTorch's relu; jnp.maximum would give a half.
+    zeros = jnp.zeros((1, 2))
+    for form in ("pairwise", "mean"):
+        gradient = jax.grad(
+            lambda out, form=form: ood_jax.energy_regularized_loss(zeros, jnp.array([0]), out, margin=0.0, form=form)
+        )(zeros)
+        assert gradient.tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, 100, 4097])
+def test_accurate_sum_rounds_about_once(terms):
+    values = np.random.default_rng(terms).standard_normal((50, terms)).astype(np.float32)
+    exact = values.astype(np.longdouble).sum(-1)
+    for total in (accurate_sum, jax.jit(accurate_sum)):
+        result = total(values, np.abs(values).max(-1, keepdims=True))[:, 0]
+        ulps = np.abs(np.asarray(result).astype(np.longdouble) - exact) / np.spacing(np.abs(exact).astype(np.float32))
+        assert ulps.max() <= 1
+
+
+def test_accurate_sum_of_infinities_and_zeros():
+    infinite = jnp.array([[1.0, jnp.inf]])
+    assert float(accurate_sum(infinite, jnp.array([[jnp.inf]]))[0, 0]) == jnp.inf
+    assert float(accurate_sum(jnp.zeros((1, 3)), jnp.zeros((1, 1)))[0, 0]) == 0
+    huge = jnp.full((1, 2), 1.5e38)
+    assert float(accurate_sum(huge, huge[:, :1])[0, 0]) == float(jnp.float32(3e38))
