@@ -12,19 +12,21 @@ import jax
 import jax.numpy as jnp
 
 
+def describe(value: Any) -> str:
+    """What came, for a message."""
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, jax.Array) else type(value).__name__
+
+
 def check_array(name: str, value: Any) -> None:
     if not isinstance(value, jax.Array):
-        raise TypeError(
-            f"`{name}` must be an array, got {type(value).__name__}; convert it with `jnp.asarray({name})`."
-        )
+        raise TypeError(f"`{name}` must be an array, got {describe(value)}; convert it with `jnp.asarray({name})`.")
 
 
 def check_key(key: Any) -> None:
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        got = f"{key.dtype} of shape {key.shape}" if isinstance(key, jax.Array) else type(key).__name__
         raise TypeError(
-            f"`key` must be a typed PRNG key, got {got}; make one with `jax.random.key(seed)`, or wrap raw key data "
-            "with `jax.random.wrap_key_data`."
+            f"`key` must be a typed PRNG key, got {describe(key)}; make one with `jax.random.key(seed)`, or wrap raw "
+            "key data with `jax.random.wrap_key_data`."
         )
     if key.shape:
         raise ValueError(f"`key` must be a single key, got shape {key.shape}; use `jax.vmap` to map over many keys.")

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 def ulp(value: ArrayLike, dtype: DTypeLike) -> NDArray[np.float64]:
     """The spacing of a float dtype at a value; at least its smallest normal number, for XLA flushes smaller ones."""
     info = jnp.finfo(dtype)
-    _, exponent = np.frexp(np.abs(np.asarray(value, np.float64)))
+    value = np.maximum(np.abs(np.asarray(value, np.float64)), np.finfo(np.float64).tiny)  # 0 has no exponent
+    _, exponent = np.frexp(value)
     return np.maximum(np.ldexp(1.0, exponent - 1 - info.nmant), float(info.smallest_normal))
 
 

@@ -1,5 +1,6 @@
 """The table of cases: each function of `ood_jax` beside its sources, over dtypes, layouts, shapes and extremes."""
 
+import functools
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -151,6 +152,7 @@ class LossPair(NamedTuple):
     truth: Callable[..., truth.Loss]
 
 
+@functools.cache
 def loss_pairs() -> Mapping[str, LossPair]:
     """Both losses beside both sources, which publish different forms."""
     pairs = {}

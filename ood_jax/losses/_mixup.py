@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Array, Float, Num
 
 from .._api import public
-from .._checks import as_real, check_array, check_logits, check_targets
+from .._checks import as_real, check_array, check_logits, check_targets, describe
 from .._dtypes import wide
 from ._terms import cross_entropy, masked_mean
 
@@ -54,7 +54,7 @@ def mixup_criterion(
       ICLR 2018: equation 1 for a loss linear in its targets, as cross entropy is.
     """
     if not callable(criterion):
-        raise TypeError(f"`criterion` must be a function of (pred, y), got {type(criterion).__name__}.")
+        raise TypeError(f"`criterion` must be a function of (pred, y), got {describe(criterion)}; pass it first.")
     lam = as_real("lam", lam)
     loss_a, loss_b = criterion(pred, y_a), criterion(pred, y_b)
     check_array("criterion(pred, y_a)", loss_a)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from .._api import public
-from .._checks import as_real, check_array, check_image_size
+from .._checks import as_real, check_array, check_image_size, describe
 from .._dtypes import wide
 
 
@@ -25,7 +25,7 @@ class Box(NamedTuple):
 def cutmix_box(
     lam: Real[Array, "..."] | float,
     center: tuple[Int[ArrayLike, "..."], Int[ArrayLike, "..."]],
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...],
 ) -> Box:
     r"""The box that CutMix cuts for λ around a centre.
 
@@ -69,7 +69,7 @@ def cutmix_box(
 
 def _as_center(center: object, shape: tuple[int, ...]) -> tuple[Array, Array]:
     if not isinstance(center, tuple) or len(center) != 2:
-        raise TypeError(f"`center` must be a pair (c_y, c_x), got {type(center).__name__}.")
+        raise TypeError(f"`center` must be a pair (c_y, c_x), got {describe(center)}; pass a tuple.")
     for name, value in zip(("center[0]", "center[1]"), center, strict=True):
         check_array(name, value)
         if not jnp.issubdtype(value.dtype, jnp.integer):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key, Real, Shaped
 
 from .._api import public
-from .._checks import check_batch, check_choice, check_image_size, check_partner
+from .._checks import check_batch, check_choice, check_image_size, check_partner, describe
 from ._box import Box, cutmix_box
 from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
 from ._mixed import Mixed
@@ -87,7 +87,7 @@ def cutmix(
 def draw_cutmix(
     key: Key[Array, ""],
     n: int,
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...],
     *,
     alpha: Real[Array, ""] | float = 1.0,
     groups: int | None = None,
@@ -169,7 +169,7 @@ def apply_cutmix(
       equation 1.
     """
     if not isinstance(draw, CutMixDraw):
-        raise TypeError(f"`draw` must be a CutMixDraw, got {type(draw).__name__}; make one with `draw_cutmix`.")
+        raise TypeError(f"`draw` must be a CutMixDraw, got {describe(draw)}; make one with `draw_cutmix`.")
     check_batch(x, y)
     height, width = _height_width(x, data_format)
     n = x.shape[0]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num, Real, Shaped
 
 from .._api import public
-from .._checks import check_batch, check_partner
+from .._checks import check_batch, check_partner, describe
 from .._dtypes import wide
 from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
 from ._mixed import Mixed
@@ -147,7 +147,7 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
       Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
     """
     if not isinstance(draw, MixupDraw):
-        raise TypeError(f"`draw` must be a MixupDraw, got {type(draw).__name__}; make one with `draw_mixup`.")
+        raise TypeError(f"`draw` must be a MixupDraw, got {describe(draw)}; make one with `draw_mixup`.")
     check_batch(x, y)
     n = x.shape[0]
     check_partner(draw.partner, [draw.lam], n)

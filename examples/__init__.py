@@ -1,0 +1,1 @@
+"""Worked examples; each one runs from the repository's root: `python -m examples.digits`."""

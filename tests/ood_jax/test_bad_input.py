@@ -1,0 +1,224 @@
+"""Bad input is an error at trace time that names the argument, what was expected, what came, and a way out."""
+
+import re
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import ood_jax
+from ood_jax import apply_cutmix, apply_mixup, cutmix, cutmix_box, draw_cutmix, draw_mixup, free_energy, mixup
+
+KEY = jax.random.key(0)
+X, Y = jnp.zeros((6, 4, 5, 3)), jnp.arange(6)
+Z, T = jnp.zeros((6, 3)), jnp.zeros(6, int)
+MIXUP_DRAW = ood_jax.MixupDraw(jnp.float32(0.5), jnp.arange(6))
+BOX = ood_jax.Box(*jnp.zeros((4,), jnp.int32))
+CUTMIX_DRAW = ood_jax.CutMixDraw(BOX, jnp.arange(6))
+
+oe, energy = ood_jax.outlier_exposure_loss, ood_jax.energy_regularized_loss
+
+
+def scalar_criterion(pred, y):
+    return jnp.mean(pred)
+
+
+# function called, its error, the argument named, and a word each of what came and of what to do
+CASES = {
+    # keys
+    "a seed for a key": (partial(mixup, 0, X, Y), TypeError, "key", "int32", "jax.random.key"),
+    "a raw key": (partial(draw_mixup, jnp.zeros(2, jnp.uint32), 6), TypeError, "key", "uint32", "wrap_key_data"),
+    "no key": (partial(cutmix, None, X, Y), TypeError, "key", "NoneType", "jax.random.key"),
+    "many keys": (partial(ood_jax.symmetric_beta, jax.random.split(KEY), 1.0), ValueError, "key", "(2,)", "vmap"),
+    # batches
+    "a batch of scalars": (partial(mixup, KEY, Y, Y), ValueError, "x", "(6,)", "[:, None]"),
+    "batch sizes that differ": (partial(mixup, KEY, X, Y[:5]), ValueError, "y", "(5,)", "first axis"),
+    "a scalar target": (partial(cutmix, KEY, X, Y[0]), ValueError, "y", "()", "first axis"),
+    "a list for a batch": (partial(mixup, KEY, [1.0, 2.0], Y), TypeError, "x", "list", "asarray"),
+    "no targets": (partial(mixup, KEY, X, None), TypeError, "y", "NoneType", "asarray"),
+    "images of three axes": (partial(cutmix, KEY, X[0], Y[:4]), ValueError, "x", "(4, 5, 3)", "NHWC"),
+    "images of five axes": (partial(cutmix, KEY, X[..., None], Y), ValueError, "x", "(6, 4, 5, 3, 1)", "NHWC"),
+    "images of no pixels": (partial(cutmix, KEY, X[:, :0], Y), ValueError, "x", "(6, 0, 5, 3)", "one pixel"),
+    "unknown data_format": (
+        partial(cutmix, KEY, X, Y, data_format="NHCW"),
+        ValueError,
+        "data_format",
+        "'NHCW'",
+        "'NCHW'",
+    ),
+    # options of a draw
+    "groups that do not divide": (partial(mixup, KEY, X, Y, groups=4), ValueError, "groups", "6 rows", "divisor"),
+    "no groups": (partial(mixup, KEY, X, Y, groups=0), ValueError, "groups", "0", "at least 1"),
+    "negative groups": (partial(draw_cutmix, KEY, 6, (4, 5), groups=-2), ValueError, "groups", "-2", "at least"),
+    "groups of a half": (partial(draw_mixup, KEY, 6, groups=2.0), TypeError, "groups", "float", "Python int"),
+    "groups true": (partial(draw_mixup, KEY, 6, groups=True), TypeError, "groups", "bool", "Python int"),
+    "per_example a number": (partial(mixup, KEY, X, Y, per_example=1), TypeError, "per_example", "1", "True or"),
+    "alpha an array": (partial(mixup, KEY, X, Y, alpha=jnp.ones(6)), ValueError, "alpha", "(6,)", "vmap"),
+    "alpha true": (partial(mixup, KEY, X, Y, alpha=True), TypeError, "alpha", "bool", "floats"),
+    "alpha complex": (partial(ood_jax.symmetric_beta, KEY, 1j), TypeError, "alpha", "complex", "floats"),
+    "alpha of another shape": (
+        partial(ood_jax.symmetric_beta, KEY, jnp.ones(2), (3,)),
+        ValueError,
+        "alpha",
+        "(2,)",
+        "broadcast",
+    ),
+    "a negative size": (partial(draw_mixup, KEY, -1), ValueError, "n", "-1", "at least 0"),
+    "a float size": (partial(draw_mixup, KEY, 6.0), TypeError, "n", "float", "x.shape"),
+    "one side": (partial(draw_cutmix, KEY, 6, 32), TypeError, "image_size", "32", "(height, width)"),
+    "a side of none": (partial(draw_cutmix, KEY, 6, (0, 5)), ValueError, "image_size[0]", "0", "at least 1"),
+    "a float side": (partial(draw_cutmix, KEY, 6, (4, 5.5)), TypeError, "image_size[1]", "float", "int"),
+    "too many pixels": (partial(draw_cutmix, KEY, 6, (65536, 65536)), ValueError, "image_size", "65536", "tiles"),
+    # injected draws
+    "another draw for mixup": (partial(apply_mixup, CUTMIX_DRAW, X, Y), TypeError, "draw", "CutMixDraw", "draw_mixup"),
+    "another draw for cutmix": (partial(apply_cutmix, MIXUP_DRAW, X, Y), TypeError, "draw", "MixupDraw", "draw_cutmix"),
+    "a draw of another size": (
+        partial(apply_mixup, ood_jax.MixupDraw(jnp.float32(0.5), jnp.arange(5)), X, Y),
+        ValueError,
+        "draw.partner",
+        "(5,)",
+        "n=6",
+    ),
+    "float partners": (
+        partial(apply_mixup, ood_jax.MixupDraw(jnp.float32(0.5), jnp.arange(6.0)), X, Y),
+        TypeError,
+        "draw.partner",
+        "float32",
+        "int32",
+    ),
+    "λ of another size": (
+        partial(apply_mixup, ood_jax.MixupDraw(jnp.ones(3), jnp.arange(6)), X, Y),
+        ValueError,
+        "draw",
+        "(3,)",
+        "one draw",
+    ),
+    "a box of another size": (
+        partial(apply_cutmix, ood_jax.CutMixDraw(ood_jax.Box(*jnp.zeros((4, 2), int)), jnp.arange(6)), X, Y),
+        ValueError,
+        "draw",
+        "(2,)",
+        "one draw",
+    ),
+    "a centre of floats": (partial(cutmix_box, 0.5, (1.0, 2), (4, 5)), TypeError, "center[0]", "float32", "round"),
+    "a centre of another shape": (
+        partial(cutmix_box, jnp.ones(2), (jnp.arange(2), 1), (4, 5)),
+        ValueError,
+        "center[1]",
+        "()",
+        "(2,)",
+    ),
+    "one coordinate": (partial(cutmix_box, 0.5, 3, (4, 5)), TypeError, "center", "int32", "pair"),
+    "λ complex": (partial(cutmix_box, 1j, (1, 2), (4, 5)), TypeError, "lam", "complex", "floats"),
+    # logits and targets
+    "integer logits": (partial(oe, T[:, None], T), TypeError, "logits_in", "int32", "astype"),
+    "integer outlier logits": (partial(energy, Z, T, Z.astype(int)), TypeError, "logits_out", "int32", "astype"),
+    "integer logits, energy": (partial(free_energy, T), TypeError, "logits", "int32", "astype"),
+    "logits without classes": (partial(oe, Z[0, 0], T[0]), ValueError, "logits_in", "()", "last axis"),
+    "logits of no class": (partial(free_energy, Z[:, :0]), ValueError, "logits", "(6, 0)", "at least one class"),
+    "targets of another size": (partial(oe, Z, T[:5]), ValueError, "targets_in", "(5,)", "(6,)"),
+    "one-hot integers": (partial(oe, Z, Z.astype(int)), ValueError, "targets_in", "(6, 3)", "floating-point"),
+    "float classes": (partial(energy, Z, T.astype(float)), ValueError, "targets_in", "(6,)", "must be integers"),
+    "probabilities of another class count": (partial(oe, Z, Z[:, :2]), ValueError, "targets_in", "(6, 2)", "(6, 3)"),
+    "boolean targets": (partial(oe, Z, T > 0), TypeError, "targets_in", "bool", "classes"),
+    "class counts that differ": (partial(oe, Z, T, Z[:, :2]), ValueError, "logits_out", "2", "same output layer"),
+    "class counts that differ, energy": (
+        partial(energy, Z, T, Z[:, :2]),
+        ValueError,
+        "logits_out",
+        "2",
+        "output layer",
+    ),
+    "y_b of another size": (partial(ood_jax.mixup_cross_entropy, Z, T, T[:5], 0.5), ValueError, "y_b", "(5,)", "(6,)"),
+    "λ for another batch": (
+        partial(ood_jax.mixup_cross_entropy, Z, T, T, jnp.ones(5)),
+        ValueError,
+        "lam",
+        "(5,)",
+        "(6,)",
+    ),
+    # forms and masks
+    "unknown form": (partial(oe, Z, T, Z, form="KL"), ValueError, "form", "'KL'", "'kl' or"),
+    "unknown energy form": (partial(energy, Z, T, Z, form="hinge"), ValueError, "form", "'hinge'", "'pairwise' or"),
+    "a weight a row": (partial(oe, Z, T, Z, lambda_oe=jnp.ones(6)), ValueError, "lambda_oe", "(6,)", "vmap"),
+    "a margin a row": (partial(energy, Z, T, Z, margin=jnp.ones(6)), ValueError, "margin", "(6,)", "vmap"),
+    "sides that do not pair": (partial(energy, Z, T, Z[:4]), ValueError, "logits_out", "(6,) and (4,)", "form='mean'"),
+    "sides that would broadcast": (
+        partial(energy, Z.reshape(2, 3, 3), T.reshape(2, 3), Z[:2].reshape(2, 1, 3)),
+        ValueError,
+        "logits_out",
+        "(2, 3) and (2, 1)",
+        "form='mean'",
+    ),
+    "a mask of numbers": (partial(oe, Z, T, where_in=jnp.ones(6)), TypeError, "where_in", "float32", "> 0"),
+    "a mask over classes": (
+        partial(energy, Z, T, Z, where_out=Z > 0),
+        ValueError,
+        "where_out",
+        "(6, 3)",
+        "one entry a row",
+    ),
+    "a mask without outliers": (partial(oe, Z, T, where_out=T > 0), ValueError, "where_out", "without", "drop it"),
+    # criteria
+    "a scalar criterion with a λ a row": (
+        partial(ood_jax.mixup_criterion, scalar_criterion, Z, T, T, jnp.ones(6)),
+        ValueError,
+        "criterion",
+        "()",
+        "after mixing",
+    ),
+    "λ of two axes": (
+        partial(ood_jax.mixup_criterion, scalar_criterion, Z, T, T, jnp.ones((6, 1))),
+        ValueError,
+        "lam",
+        "(6, 1)",
+        "(N,)",
+    ),
+    "a criterion that is none": (
+        partial(ood_jax.mixup_criterion, "mean", Z, T, T, 0.5),
+        TypeError,
+        "criterion",
+        "str",
+        "function",
+    ),
+    "a criterion of no array": (
+        partial(ood_jax.mixup_criterion, lambda pred, y: {"loss": pred}, Z, T, T, 0.5),
+        TypeError,
+        "criterion(pred, y_a)",
+        "dict",
+        "asarray",
+    ),
+    "temperature an array": (
+        partial(free_energy, Z, temperature=jnp.ones(6)),
+        ValueError,
+        "temperature",
+        "(6,)",
+        "vmap",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_error_names_the_argument_what_came_and_what_to_do(name):
+    call, error, argument, came, advice = CASES[name]
+    with pytest.raises(error) as raised:
+        call()
+    message = str(raised.value)
+    assert message.startswith(f"`{argument}")
+    assert came in message
+    assert advice in message
+
+
+@pytest.mark.parametrize("name", ["groups that do not divide", "class counts that differ", "unknown form"])
+def test_errors_come_at_trace_time(name):
+    call, error, *_ = CASES[name]
+    with pytest.raises(error):
+        jax.eval_shape(call)
+
+
+def test_messages_are_sentences():
+    for call, error, *_ in CASES.values():
+        with pytest.raises(error) as raised:
+            call()
+        assert re.fullmatch(r"`.+\.", str(raised.value), re.DOTALL)
