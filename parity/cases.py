@@ -132,8 +132,8 @@ def _labels_and_lam(ours: ood_jax.Mixed, theirs: list[Any]) -> list[Agreement]:
     return [
         _exact("y_a", ours.y_a, to_numpy(y_a)),
         _exact("y_b", ours.y_b, to_numpy(y_b)),
-        # The host's λ is float64; rounded to ours it must be the same number, or its neighbour.
-        Agreement("lam", difference(ours.lam, lam, jnp.float32), 1),
+        # The host's λ is float64, rounded twice before it comes to float32; ours once. So at most they are neighbours.
+        Agreement("lam", difference(ours.lam, np.float32(lam), jnp.float32), 1),
     ]
 
 
