@@ -73,15 +73,19 @@ def _label_cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array
 
 
 def _label_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
-    largest = jnp.max(logits, axis=-1, keepdims=True)
-    shifted, exp = exp_shifted(logits, largest)
     is_label = jax.lax.broadcasted_iota(labels.dtype, logits.shape, logits.ndim - 1) == labels[..., None]
-    label = jnp.sum(jnp.where(is_label, shifted, 0), axis=-1, keepdims=True)
+    # A label out of range is clipped here; the caller makes its loss NaN.
+    label = jnp.take_along_axis(logits, labels[..., None], axis=-1, mode="clip")
+    # No label in here, so that the losses of a row with two labels share the exponentials.
+    largest = jnp.max(logits, axis=-1, keepdims=True)
+    _, exp = exp_shifted(logits, largest)
+    largest_other = jnp.max(jnp.where(is_label, -jnp.inf, logits), axis=-1, keepdims=True)
     # Σ_k exp(z_k) - exp(z_y), summed without the term that it would lose its digits to.
-    others = accurate_sum(jnp.where(is_label, 0, exp), bound=jnp.exp(largest - largest))
-    total = others + jnp.exp(label)
+    others = accurate_sum(jnp.where(is_label, 0, exp), bound=jnp.exp(largest_other - largest))
+    below, exp_label = exp_shifted(label, largest)
+    total = others + exp_label
     # Where the label's logit is the largest, total is 1 + others, and the sum would swallow small others.
-    value = jnp.where(label == 0, jnp.log1p(others), jnp.log(total) - label)
+    value = jnp.where(below == 0, jnp.log1p(others), jnp.log(total) - below)
     # p_k for the other classes, and for the label p_y - 1 = -Σ_{k≠y} p_k, again without cancellation.
     gradient = jnp.where(is_label, -others, exp) / total
     return value[..., 0], gradient

@@ -92,9 +92,13 @@ def test_the_hinge_has_no_gradient_at_its_corner():
         assert gradient.tolist() == [[0.0, 0.0]]
 
 
-@pytest.mark.parametrize("terms", [1, 2, 3, 100, 4097])
-def test_accurate_sum_rounds_about_once(terms):
-    values = np.random.default_rng(terms).standard_normal((50, terms)).astype(np.float32)
+@pytest.mark.parametrize("terms", [1, 2, 3, 100, 4096, 4097, 8192, 21841, 262144])
+@pytest.mark.parametrize("kind", ["cancelling", "skewed", "alike"])
+def test_accurate_sum_rounds_about_once(terms, kind):
+    values = np.random.default_rng(terms).standard_normal((20, terms))
+    if kind != "cancelling":  # a few large terms among many tiny ones, or all of one size
+        values = np.exp(3 * values - 10) if kind == "skewed" else 1 + values / 10
+    values = values.astype(np.float32)
     exact = values.astype(np.longdouble).sum(-1)
     for total in (accurate_sum, jax.jit(accurate_sum)):
         result = total(values, np.abs(values).max(-1, keepdims=True))[:, 0]
