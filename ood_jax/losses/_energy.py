@@ -47,7 +47,8 @@ def free_energy(logits: Float[Array, "*n k"], *, temperature: Real[Array, ""] | 
     logits = widen(logits)
     scale = as_number("temperature", temperature).astype(logits.dtype)
     scale = jnp.where(scale > 0, scale, jnp.nan)
-    return scale * _energy(logits / scale)
+    largest, rest = log_partition(logits / scale)
+    return -scale * (largest + rest)
 
 
 @public
@@ -126,26 +127,29 @@ def _pairwise_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: A
     _check_pairs(side_in.counted.shape, side_out.counted.shape)
     largest_in, rest_in = log_partition(side_in.logits)
     largest_out, rest_out = log_partition(side_out.logits)
-    # E_in - E_out + margin from its parts, rounded once: two energies of 1e4, each rounded, would leave 1e-3. A single
-    # row pairs with every row of the other side.
-    parts = jnp.stack(jnp.broadcast_arrays(largest_out, -largest_in, rest_out, -rest_in, margin), axis=-1)
-    gap = accurate_sum(parts, bound=jnp.max(jnp.abs(parts), axis=-1, keepdims=True))[..., 0]
+    # E_in - E_out + margin. A single row pairs with every row of the other side.
+    gap = _add(largest_out, -largest_in, rest_out, -rest_in, margin)
     pairs = jnp.logical_and(*jnp.broadcast_arrays(side_in.counted, side_out.counted))
     return masked_mean(jax.nn.relu(gap), pairs, axis_name)[0]
 
 
 def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
-    # Both means are taken from a common level, which leaves their difference as it is and its digits unharmed.
-    level, _ = masked_mean(jax.lax.stop_gradient(_energy(side_out.logits)), side_out.counted, axis_name)
-    mean_in, any_in = masked_mean(_energy(side_in.logits, above=level), side_in.counted, axis_name)
-    mean_out, any_out = masked_mean(_energy(side_out.logits, above=level), side_out.counted, axis_name)
-    return jnp.where(any_in & any_out, jax.nn.relu(mean_in - mean_out + margin), 0)
+    largest_in, rest_in = log_partition(side_in.logits)
+    largest_out, rest_out = log_partition(side_out.logits)
+    # Both means are taken from a level of their own, a margin apart: at the corner of the hinge both are then near 0,
+    # and what the levels themselves differ by is added last.
+    level_out = jax.lax.stop_gradient(masked_mean([-largest_out, -rest_out], side_out.counted, axis_name)[0])
+    level_in = jax.lax.stop_gradient(level_out - margin)
+    mean_in, any_in = masked_mean([-largest_in, -rest_in, -level_in], side_in.counted, axis_name)
+    mean_out, any_out = masked_mean([-largest_out, -rest_out, -level_out], side_out.counted, axis_name)
+    gap = _add(mean_in, -mean_out, level_in, -level_out, margin)
+    return jnp.where(any_in & any_out, jax.nn.relu(gap), 0)
 
 
-def _energy(logits: Float[Array, "*n k"], above: Array | float = 0.0) -> Float[Array, "*n"]:
-    """E, or E - `above`."""
-    largest, rest = log_partition(logits)
-    return -((largest + above) + rest)
+def _add(*parts: Array) -> Array:
+    """The sum of a few arrays, rounded once: two energies of 1e4, each rounded by itself, would leave 1e-3."""
+    stacked = jnp.stack(jnp.broadcast_arrays(*parts), axis=-1)
+    return accurate_sum(stacked, bound=jnp.max(jnp.abs(stacked), axis=-1, keepdims=True))[..., 0]
 
 
 def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:

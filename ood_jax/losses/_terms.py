@@ -5,6 +5,7 @@ come unreduced, one value a row. Two of them carry their own derivative, because
 just where training goes: log Σexp - z_y for a confident right answer, and KL(u‖p) for a uniform one.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import jax
@@ -110,16 +111,17 @@ def _uniform_divergence_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tu
 
 def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     below_max = logits - jnp.max(logits, axis=-1, keepdims=True)
-    mean = jnp.mean(below_max, axis=-1, keepdims=True)
+    classes = logits.shape[-1]
+    mean = accurate_sum(below_max, bound=-4 * jnp.mean(below_max, axis=-1, keepdims=True)) / classes
     # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
     centered = -mean <= 60
     shift = jnp.where(centered, mean, 0)
     shifted, exp = exp_shifted(below_max, shift)
     largest_exp = jnp.exp(-shift)
-    classes = logits.shape[-1]
-    mean_exp = accurate_sum(exp, largest_exp) / classes
-    mean_remainder = accurate_sum(_exp_remainder(shifted, exp), largest_exp) / classes
-    value = jnp.where(centered, jnp.log1p(mean_remainder), jnp.log(mean_exp) - mean)
+    # Centred logits have mean 0, so mean exp(c) is 1 + mean(exp(c) - 1 - c).
+    summed = accurate_sum(jnp.where(centered, _exp_remainder(shifted, exp), exp), largest_exp) / classes
+    value = jnp.where(centered, jnp.log1p(summed), jnp.log(summed) - mean)
+    mean_exp = jnp.where(centered, 1 + summed, summed)
     # p_k - 1/K, where K·p_k = exp(c_k - value): near 1 the difference would cancel, unless c_k itself is large.
     exponent = shifted - value
     near_uniform = centered & (jnp.abs(shifted) < 1) & (jnp.abs(exponent) < 0.5)
@@ -162,15 +164,19 @@ def log_partition(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n"], Flo
 
 
 def masked_mean(
-    values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name: AxisName = None
+    values: Float[Array, "*n"] | Sequence[Float[Array, "*n"]], counted: Bool[Array, "*n"], axis_name: AxisName = None
 ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-    """The mean of the rows that count, 0 if none does, and whether any does; over `axis_name` too."""
-    terms = jnp.where(counted, values, 0).reshape(-1)
+    """The mean of the rows that count, 0 if none does, and whether any does; over `axis_name` too.
+
+    Values may come in parts that are yet to be added, which saves a rounding a row.
+    """
+    parts = [values] if isinstance(values, jax.Array) else values
+    terms = jnp.concatenate([jnp.where(counted, part, 0).reshape(-1) for part in parts])
     total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True))[0]
     count = jnp.sum(counted)
     if axis_name is not None:
         total, count = jax.lax.psum((total, count), axis_name)
-    return total / jnp.maximum(count, 1).astype(values.dtype), count > 0
+    return total / jnp.maximum(count, 1).astype(terms.dtype), count > 0
 
 
 def log_classes(logits: Float[Array, "*n k"]) -> Float[Array, ""]:

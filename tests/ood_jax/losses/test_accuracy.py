@@ -112,3 +112,28 @@ def test_accurate_sum_of_infinities_and_zeros():
     assert float(accurate_sum(jnp.zeros((1, 3)), jnp.zeros((1, 1)))[0, 0]) == 0
     huge = jnp.full((1, 2), 1.5e38)
     assert float(accurate_sum(huge, huge[:, :1])[0, 0]) == float(jnp.float32(3e38))
+
+
+@pytest.mark.parametrize("spread", [0.1, 2.0, 40.0])
+def test_second_derivatives_are_those_of_the_plain_formulas(spread):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        logits_in, logits_out = rng.standard_normal((2, 3, 4)) * spread
+        targets = np.array([0, 1, 2])
+
+        def plain(form, logits_in, logits_out):
+            log_p = jax.nn.log_softmax(logits_in)
+            cross_entropy = -jnp.mean(jnp.take_along_axis(log_p, targets[:, None], axis=-1))
+            if form == "outlier_exposure":
+                return cross_entropy + 0.5 * (-jnp.mean(jax.nn.log_softmax(logits_out)) - jnp.log(4.0))
+            gap = jax.nn.logsumexp(logits_out, axis=-1) - jax.nn.logsumexp(logits_in, axis=-1)
+            return cross_entropy + 0.1 * jnp.mean(jax.nn.relu(gap + 10))
+
+        for form, loss in (
+            ("outlier_exposure", ood_jax.outlier_exposure_loss),
+            ("energy", ood_jax.energy_regularized_loss),
+        ):
+            ours = jax.hessian(lambda i, o, loss=loss: loss(i, targets, o), argnums=(0, 1))(logits_in, logits_out)
+            theirs = jax.hessian(lambda i, o, form=form: plain(form, i, o), argnums=(0, 1))(logits_in, logits_out)
+            for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
