@@ -11,7 +11,6 @@ Every function is pure and jitted; those that draw take a typed PRNG key first. 
 on the last.
 """
 
-# Mixing: draw, apply, and both in a row.
 from .losses import energy_regularized_loss as energy_regularized_loss
 from .losses import free_energy as free_energy
 from .losses import mixup_criterion as mixup_criterion

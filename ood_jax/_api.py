@@ -4,21 +4,37 @@ Sizes, modes and forms decide which program is built, so they are static; every 
 never compiles again.
 """
 
+import functools
 import inspect
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 _STATIC = frozenset(
     {"axis_name", "criterion", "data_format", "form", "groups", "image_size", "n", "per_example", "shape"}
 )
 
-_F = TypeVar("_F", bound=Callable[..., object])
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def public(function: _F) -> _F:
     """Jits a public function, with the arguments that shape the program static."""
-    static = [name for name in inspect.signature(function).parameters if name in _STATIC]
+    signature = inspect.signature(function)
+    static = [name for name in signature.parameters if name in _STATIC]
+
+    @functools.wraps(function)
+    def with_arrays(*args: Any, **kwargs: Any) -> Any:
+        # jit has made tracers of everything by now, but under jax.disable_jit arguments come as they were given.
+        arguments = signature.bind(*args, **kwargs).arguments
+        return function(**{name: value if name in static else _as_arrays(value) for name, value in arguments.items()})
+
     # The cast keeps the signature for type checkers and editors; jax.jit's own return type drops it.
-    return cast(_F, jax.jit(function, static_argnames=static))
+    return cast(_F, jax.jit(with_arrays, static_argnames=static))
+
+
+def _as_arrays(value: Any) -> Any:
+    numbers = (np.ndarray, np.generic, bool, int, float, complex)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, numbers) else leaf, value)

@@ -5,7 +5,7 @@ what was expected, what came, and what to do.
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -67,6 +67,13 @@ def check_size(name: str, value: Any, *, least: int) -> None:
         raise ValueError(f"`{name}` must be at least {least}, got {value}.")
 
 
+def check_shape(shape: Any) -> None:
+    if not isinstance(shape, tuple):
+        raise TypeError(f"`shape` must be a tuple of integers, got {describe(shape)}.")
+    for axis, size in enumerate(shape):
+        check_size(f"shape[{axis}]", size, least=0)
+
+
 def check_flag(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` must be True or False, got {value!r}; it is fixed at trace time.")
@@ -94,11 +101,8 @@ def check_image_size(image_size: Any) -> None:
         raise TypeError(f"`image_size` must be a pair (height, width), got {image_size!r}.")
     for name, side in zip(("image_size[0]", "image_size[1]"), image_size, strict=True):
         check_size(name, side, least=1)
-    if image_size[0] * image_size[1] >= 2**31:
-        raise ValueError(
-            f"`image_size` must hold fewer than 2**31 pixels, got {image_size[0]} x {image_size[1]}; cut the images "
-            "into tiles."
-        )
+    if max(image_size) > 2**15:
+        raise ValueError(f"`image_size` must be at most {2**15} a side, got {image_size}; cut the images into tiles.")
 
 
 def check_batch(x: Any, y: Any) -> None:
@@ -117,8 +121,8 @@ def check_batch(x: Any, y: Any) -> None:
         )
 
 
-def check_partner(partner: Any, lam_or_box: Sequence[Any], n: int) -> None:
-    """The parts of a draw fit each other and a batch of n rows."""
+def check_partner(partner: Any, drawn: Mapping[str, Any], kind: Any, n: int) -> None:
+    """The parts of a draw, what is drawn by name and its kind of dtype, fit each other and a batch of n rows."""
     check_array("draw.partner", partner)
     if not jnp.issubdtype(partner.dtype, jnp.integer):
         raise TypeError(f"`draw.partner` must hold integer row numbers, got dtype {partner.dtype}; cast it to int32.")
@@ -128,13 +132,15 @@ def check_partner(partner: Any, lam_or_box: Sequence[Any], n: int) -> None:
             f"{partner.shape}; draw with n={n}."
         )
     shapes = {(), (n,)} if partner.ndim == 1 else {(), (n,), partner.shape[:1]}
-    for part in lam_or_box:
-        check_array("draw", part)
+    for name, part in drawn.items():
+        check_array(f"draw.{name}", part)
+        if not jnp.issubdtype(part.dtype, kind):
+            raise TypeError(f"`draw.{name}` must be {kind.__name__}, got dtype {part.dtype}; take it from one draw.")
         if part.shape not in shapes:
             allowed = ", ".join(str(shape) for shape in sorted(shapes))
             raise ValueError(
-                f"`draw` must hold one value a batch, a group or a row, of shape {allowed}, got shape {part.shape} "
-                f"beside partners of shape {partner.shape}; take both from one draw."
+                f"`draw.{name}` must hold one value a batch, a group or a row, of shape {allowed}, got shape "
+                f"{part.shape} beside partners of shape {partner.shape}; take both from one draw."
             )
 
 
@@ -192,3 +198,17 @@ def check_where(name: str, where: Any, logits: Any) -> None:
             f"`{name}` must have one entry a row, shape {logits.shape[:-1]}, got {where.shape}; the class axis has no "
             "mask."
         )
+
+
+def check_two_sided(logits_in: Any, targets_in: Any, logits_out: Any, where_in: Any, where_out: Any) -> None:
+    """The inputs that the losses over data and outliers have in common."""
+    check_logits("logits_in", logits_in)
+    check_targets("targets_in", targets_in, logits_in)
+    check_where("where_in", where_in, logits_in)
+    if logits_out is None:
+        if where_out is not None:
+            raise ValueError("`where_out` must be None without `logits_out`; pass the outliers' logits, or drop it.")
+        return
+    check_logits("logits_out", logits_out)
+    check_same_classes(logits_in, logits_out)
+    check_where("where_out", where_out, logits_out)

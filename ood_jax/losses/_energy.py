@@ -11,11 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num, Real
 
 from .._api import public
-from .._checks import as_number, check_choice, check_logits
+from .._checks import as_number, check_choice, check_logits, check_two_sided
 from .._dtypes import wide
 from ._sum import accurate_sum
 from ._terms import AxisName, all_rows, cross_entropy, log_partition, masked_mean, select_rows, widen
-from ._two_sided import check_two_sided
 
 
 @public
@@ -139,6 +138,7 @@ def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisN
     # Both means are taken from a level of their own, a margin apart: at the corner of the hinge both are then near 0,
     # and what the levels themselves differ by is added last.
     level_out = jax.lax.stop_gradient(masked_mean([-largest_out, -rest_out], side_out.counted, axis_name)[0])
+    level_out = jnp.where(jnp.isfinite(level_out), level_out, 0)
     level_in = jax.lax.stop_gradient(level_out - margin)
     mean_in, any_in = masked_mean([-largest_in, -rest_in, -level_in], side_in.counted, axis_name)
     mean_out, any_out = masked_mean([-largest_out, -rest_out, -level_out], side_out.counted, axis_name)

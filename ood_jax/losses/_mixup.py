@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Array, Float, Num
 
 from .._api import public
-from .._checks import as_real, check_array, check_logits, check_targets, describe
+from .._checks import as_real, check_logits, check_targets, describe
 from .._dtypes import wide
 from ._terms import cross_entropy, masked_mean
 
@@ -57,8 +57,12 @@ def mixup_criterion(
         raise TypeError(f"`criterion` must be a function of (pred, y), got {describe(criterion)}; pass it first.")
     lam = as_real("lam", lam)
     loss_a, loss_b = criterion(pred, y_a), criterion(pred, y_b)
-    check_array("criterion(pred, y_a)", loss_a)
-    check_array("criterion(pred, y_b)", loss_b)
+    loss_a, loss_b = as_real("criterion(pred, y_a)", loss_a), as_real("criterion(pred, y_b)", loss_b)
+    if loss_a.shape != loss_b.shape:
+        raise ValueError(
+            f"`criterion` must return losses of one shape for y_a and y_b, got {loss_a.shape} and {loss_b.shape}; pass "
+            "targets of one shape."
+        )
     dtype = wide(loss_a.dtype, loss_b.dtype)
     weight = _line_up(lam, loss_a).astype(dtype)
     return weight * loss_a.astype(dtype) + (1 - weight) * loss_b.astype(dtype)

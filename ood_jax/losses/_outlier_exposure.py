@@ -3,10 +3,9 @@
 from jaxtyping import Array, Bool, Float, Num, Real
 
 from .._api import public
-from .._checks import as_number, check_choice
+from .._checks import as_number, check_choice, check_two_sided
 from .._dtypes import wide
 from ._terms import AxisName, all_rows, cross_entropy, log_classes, masked_mean, select_rows, uniform_divergence, widen
-from ._two_sided import check_two_sided
 
 
 @public
@@ -57,7 +56,8 @@ def outlier_exposure_loss(
 
     References:
       Dan Hendrycks, Mantas Mazeika, Thomas Dietterich, "Deep Anomaly Detection with Outlier Exposure", ICLR 2019,
-      equation 1 and section 4.2. Form "cross_entropy" is the paper's; "kl" subtracts its smallest value.
+      equation 1, for classification in section 4. Form "cross_entropy" is the paper's; "kl" subtracts its smallest
+      value.
     """
     check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
     weight = as_number("lambda_oe", lambda_oe)

@@ -1,5 +1,7 @@
 """Sums that round about once."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -8,8 +10,10 @@ from jaxtyping import Array, Float
 _BLOCK = 4096
 
 
-@jax.custom_jvp
-def accurate_sum(values: Float[Array, "*n k"], bound: Float[Array, "*n 1"]) -> Float[Array, "*n 1"]:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def accurate_sum(
+    values: Float[Array, "*n k"], bound: Float[Array, "*n 1"], blocks: bool = True
+) -> Float[Array, "*n 1"]:
     """Σ over the last axis of values no larger than `bound`, to about half a unit in the last place.
 
     A plain float32 sum of a hundred terms is off by up to five units, and by thousands where they cancel. Adding a
@@ -22,21 +26,23 @@ def accurate_sum(values: Float[Array, "*n k"], bound: Float[Array, "*n 1"]) -> F
       values: what to sum.
       bound: of the size of the largest value. It must be computed from the data, for the compiler cancels a constant.
         A bound too small costs accuracy, no more.
+      blocks: sums very many values by blocks, for accuracy. Not along an axis that may be sharded: cutting it up would
+        move it between devices.
     """
     terms = values.shape[-1]
-    if terms <= _BLOCK:
+    if terms <= _BLOCK or not blocks:
         leading, rest = _sum_in_parts(values, bound)
         return (leading + rest)[..., None]
     whole = terms - terms % _BLOCK
-    blocks = values[..., :whole].reshape(*values.shape[:-1], -1, _BLOCK)
+    full = values[..., :whole].reshape(*values.shape[:-1], -1, _BLOCK)
     remainder = values[..., None, whole:]
-    parts = [*_sum_in_parts(blocks, bound[..., None]), *_sum_in_parts(remainder, bound[..., None])]
+    parts = [*_sum_in_parts(full, bound[..., None]), *_sum_in_parts(remainder, bound[..., None])]
     return accurate_sum(jnp.concatenate(parts, axis=-1), bound * _BLOCK)
 
 
 @accurate_sum.defjvp
-def _accurate_sum_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return accurate_sum(*primals), jnp.sum(tangents[0], axis=-1, keepdims=True)
+def _accurate_sum_jvp(blocks: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return accurate_sum(*primals, blocks), jnp.sum(tangents[0], axis=-1, keepdims=True)
 
 
 def _sum_in_parts(values: Array, bound: Array) -> tuple[Array, Array]:

@@ -11,7 +11,6 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from .._dtypes import wide
@@ -51,11 +50,12 @@ def cross_entropy(
     logits = widen(logits)
     counted = all_rows(logits, where)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
-        logits = select_rows(logits, where)
-        return optax.softmax_cross_entropy(logits, targets.astype(logits.dtype)), counted
+        targets = select_rows(targets.astype(logits.dtype), where)
+        return probability_cross_entropy(select_rows(logits, where), targets), counted
     # Narrow labels are widened first: as int8 a K of 200 would wrap around.
     targets = targets.astype(jnp.int32) if targets.dtype.itemsize < 4 else targets
-    counted = counted & (targets != IGNORED)
+    if jnp.issubdtype(targets.dtype, jnp.signedinteger):  # -100 as an unsigned number is a label out of range
+        counted = counted & (targets != IGNORED)
     labels = jnp.where(counted, targets, 0)
     poison = jnp.where((labels >= 0) & (labels < logits.shape[-1]), 1, jnp.nan).astype(logits.dtype)
     return label_cross_entropy(select_rows(logits, counted), labels) * poison, counted
@@ -90,6 +90,37 @@ def _label_cross_entropy(logits: Array, labels: Array) -> tuple[Array, Array]:
     # p_k for the other classes, and for the label p_y - 1 = -Σ_{k≠y} p_k, again without cancellation.
     gradient = jnp.where(is_label, -others, exp) / total
     return value[..., 0], gradient
+
+
+@jax.custom_jvp
+def probability_cross_entropy(logits: Float[Array, "*n k"], targets: Float[Array, "*n k"]) -> Float[Array, "*n"]:
+    """-Σ_k t_k log softmax_k(z), with every digit also where t is one-hot and z agrees."""
+    return _probability_cross_entropy(logits, targets)[0]
+
+
+@probability_cross_entropy.defjvp
+def _probability_cross_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    value, by_logits, by_targets = _probability_cross_entropy(*primals)
+    return value, jnp.sum(by_logits * tangents[0] + by_targets * tangents[1], axis=-1)
+
+
+def _probability_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array, Array]:
+    top = jnp.argmax(logits, axis=-1, keepdims=True)
+    is_top = jax.lax.broadcasted_iota(top.dtype, logits.shape, logits.ndim - 1) == top
+    largest = jnp.max(logits, axis=-1, keepdims=True)
+    shifted, exp = exp_shifted(logits, largest)
+    second = jnp.max(jnp.where(is_top, -jnp.inf, logits), axis=-1, keepdims=True)
+    # Sums without the top class, which would swallow the rest.
+    rest = accurate_sum(jnp.where(is_top, 0, exp), bound=jnp.exp(second - largest))
+    targets_rest = jnp.sum(jnp.where(is_top, 0, targets), axis=-1, keepdims=True)
+    mass = jnp.sum(targets, axis=-1, keepdims=True)
+    # -log p_k: no term is negative, so nothing cancels.
+    surprise = jnp.log1p(rest) - shifted
+    terms = jnp.where(targets == 0, 0, targets * surprise)
+    value = accurate_sum(terms, bound=jnp.max(jnp.abs(terms), axis=-1, keepdims=True))
+    # mass·p_k - t_k; for the top class its complement, for both may be near 1.
+    by_logits = jnp.where(is_top, targets_rest - mass * (rest / (1 + rest)), mass * (exp / (1 + rest)) - targets)
+    return value[..., 0], by_logits, surprise
 
 
 @jax.custom_jvp
@@ -171,8 +202,8 @@ def masked_mean(
     Values may come in parts that are yet to be added, which saves a rounding a row.
     """
     parts = [values] if isinstance(values, jax.Array) else values
-    terms = jnp.concatenate([jnp.where(counted, part, 0).reshape(-1) for part in parts])
-    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True))[0]
+    terms = jnp.stack([jnp.where(counted, part, 0) for part in parts], axis=-1).reshape(-1)
+    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]
     count = jnp.sum(counted)
     if axis_name is not None:
         total, count = jax.lax.psum((total, count), axis_name)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real
 
 from .._api import public
-from .._checks import as_real, check_key
+from .._checks import as_real, check_key, check_shape
 
 
 @public
@@ -51,6 +51,7 @@ def symmetric_beta(
       Computation 62, 1994 (Theorem 1).
     """
     check_key(key)
+    check_shape(shape)
     alpha = _as_alpha(alpha, shape)
     key_radius, key_angle = jax.random.split(key)
     u = _open_uniform(key_radius, shape)

@@ -142,7 +142,8 @@ def apply_cutmix(
 
     Args:
       draw: from `draw_cutmix`, or injected, as when a run of another framework is replayed. What a box holds outside
-        the image does not count. A partner outside the batch gives NaN pixels.
+        the image does not count. A partner outside the batch, or the group, gives NaN pixels; integer images cannot
+        show it, and get their dtype's extreme.
       x: images (N, H, W, C), or (N, C, H, W) with data_format "NCHW", any dtype.
       y: targets (N, ...), any dtype.
       data_format: "NHWC" or "NCHW". Static.
@@ -173,7 +174,9 @@ def apply_cutmix(
     check_batch(x, y)
     height, width = _height_width(x, data_format)
     n = x.shape[0]
-    check_partner(draw.partner, draw.box, n)
+    if not isinstance(draw.box, Box):
+        raise TypeError(f"`draw.box` must be a Box, got {describe(draw.box)}; make one with `cutmix_box`.")
+    check_partner(draw.partner, {f"box.{name}": edge for name, edge in draw.box._asdict().items()}, jnp.integer, n)
     box = Box(*(per_row(edge, n) for edge in draw.box))
     inside = _inside(box, x.ndim, data_format, height, width)
     mixed = jnp.where(inside, take_partner(x, draw.partner), x)

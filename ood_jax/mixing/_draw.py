@@ -36,8 +36,9 @@ def draw_lam(key: Array, alpha: Array | float, shape: tuple[int, ...]) -> Array:
 def draw_partner(key: Array, n: int, groups: int | None) -> Array:
     """A uniform permutation of the rows; with groups one inside each, of shape (g, n/g)."""
     if groups is None:
-        return jax.random.permutation(key, n)
-    return jax.vmap(lambda group_key: jax.random.permutation(group_key, n // groups))(jax.random.split(key, groups))
+        return jax.random.permutation(key, n).astype(jnp.int32)
+    keys = jax.random.split(key, groups)
+    return jax.vmap(lambda group_key: jax.random.permutation(group_key, n // groups))(keys).astype(jnp.int32)
 
 
 def take_partner(values: Array, partner: Array) -> Array:
@@ -50,7 +51,7 @@ def take_partner(values: Array, partner: Array) -> Array:
 
 
 def _take(values: Array, rows: Array) -> Array:
-    return values.at[rows].get(mode="fill")
+    return values.at[rows].get(mode="fill", wrap_negative_indices=False)
 
 
 def per_row(values: Array, n: int) -> Array:

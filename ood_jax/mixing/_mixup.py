@@ -43,18 +43,18 @@ def mixup(
 
     Args:
       key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
-      x: inputs (N, ...), any float or integer dtype.
+      x: inputs (N, ...), any numeric dtype.
       y: targets (N, ...), any dtype.
-      alpha: α of the Beta distribution; large values mix half and half. Unless α > 0, λ = 1 and the batch is
-        unchanged. Traced: changing it does not recompile.
+      alpha: α of the Beta distribution; large values mix half and half. Unless α > 0, λ = 1 and the values are
+        unchanged, as long as they are finite. Traced: changing it does not recompile.
       groups: None mixes the whole batch with one λ. g splits the batch into g contiguous groups of N/g rows: partners
         stay inside the group, and each group draws its own λ. With one group a data shard no device needs another's
         rows. Static.
       per_example: draws a λ for each row. Static.
 
     Returns:
-      `Mixed(x, y_a, y_b, lam)`. x keeps its float dtype (computed in float32 or wider, rounded once); integers give
-      float32. lam has shape (), or (N,) with groups or per_example.
+      `Mixed(x, y_a, y_b, lam)`. x keeps its float dtype (computed in float32 or wider, rounded once); integers and
+      booleans give float32. lam has shape (), or (N,) with groups or per_example.
 
     Raises:
       TypeError: `key` is not a typed key, or x, alpha, groups or per_example have the wrong kind.
@@ -124,8 +124,8 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
 
     Args:
       draw: from `draw_mixup`, or injected, as when a run of another framework is replayed. A partner outside the
-        batch gives NaN rows.
-      x: inputs (N, ...), any float or integer dtype.
+        batch, or the group, gives NaN rows.
+      x: inputs (N, ...), any numeric dtype.
       y: targets (N, ...), any dtype.
 
     Returns:
@@ -150,8 +150,8 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
         raise TypeError(f"`draw` must be a MixupDraw, got {describe(draw)}; make one with `draw_mixup`.")
     check_batch(x, y)
     n = x.shape[0]
-    check_partner(draw.partner, [draw.lam], n)
-    lam = per_row(draw.lam, n)
+    check_partner(draw.partner, {"lam": draw.lam}, jnp.floating, n)
+    lam = per_row(draw.lam.astype(wide(draw.lam.dtype)), n)
     mixed = _interpolate(x, take_partner(x, draw.partner), over_rows(lam, x.ndim))
     return Mixed(mixed, y, take_partner(y, draw.partner), lam)
 

@@ -79,6 +79,16 @@ def test_eager(name):
 
 
 @EVERY
+def test_eager_with_numpy_arrays(name):
+    # Debugging without jit must not need other arguments.
+    function, arguments = FUNCTIONS[name]
+    first = [argument[0] for argument in arguments]
+    given = [a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else np.asarray(a) for a in first]
+    with jax.disable_jit():
+        assert_same(function(*given), function(*first))
+
+
+@EVERY
 def test_jit(name):
     function, arguments = FUNCTIONS[name]
     traced = []

@@ -40,6 +40,7 @@ def test_unlike_shapes_are_an_error():
 
 def test_error_is_in_units_of_the_largest_entry():
     assert error([4 + 2**-20, 1e-9], [4.0, 0.0], np.float32) == 2
+    assert error([4 - 2**-20], [4.0], np.float32) == 2  # too small is as wrong as too large
 
 
 @pytest.mark.parametrize(

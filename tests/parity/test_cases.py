@@ -25,6 +25,42 @@ def test_case_agrees(name):
         assert agreement.agrees, agreement
 
 
+def test_the_table_covers_what_it_says():
+    assert len(CASES) == 172
+    for function in (
+        "mixup",
+        "cutmix",
+        "mixup_criterion",
+        "mixup_cross_entropy",
+        "outlier_exposure",
+        "energy_regularized",
+    ):
+        for source in ("definition", "incerto"):
+            assert any(name.startswith(f"{function} {source}") for name in CASES)
+    for name, case in CASES.items():
+        if "K=10 scale=1" in name and "float32" in name:
+            assert [agreement.name for agreement in case.run()] == ["loss", "grad_in", "grad_out"]
+        if name.startswith("mixup_c"):
+            assert [agreement.name for agreement in case.run()] == ["loss", "grad"]
+
+
+def test_the_tolerances_are_the_derived_ones():
+    assert table.MIXUP_ULPS == 2
+    assert table.LOSS_ULPS == 8
+
+
+def test_cutmix_is_compared_in_the_layout_named(monkeypatch):
+    formats = []
+    monkeypatch.setattr(
+        table.ood_jax,
+        "apply_cutmix",
+        lambda *a, data_format: formats.append(data_format) or apply_cutmix(*a, data_format=data_format),
+    )
+    for data_format in ("NHWC", "NCHW"):
+        CASES[f"cutmix definition uint8 {data_format} 7x19"].run()
+    assert formats == ["NHWC", "NCHW"]
+
+
 def random_inputs(seed):
     """One of many regimes: 1 to 21,841 classes, one row to 64, flat to saturated, untrained to trained, shifted."""
     rng = np.random.default_rng(seed)

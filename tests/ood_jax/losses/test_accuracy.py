@@ -24,6 +24,26 @@ def test_a_confident_right_answer_keeps_its_digits(confidence):
     np.testing.assert_allclose(gradient, [[-2 * share, share, share]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("confidence", [0.0, 5.0, 20.0, 40.0])
+@pytest.mark.parametrize("smoothing", [0.0, 1e-6, 0.1])
+def test_class_probabilities_keep_their_digits_too(confidence, smoothing):
+    rng = np.random.default_rng(0)
+    labels = np.arange(8) % 100
+    logits = rng.standard_normal((8, 100)).astype(np.float32)
+    logits[np.arange(8), labels] += np.float32(confidence)
+    targets = ((1 - smoothing) * np.eye(100)[labels] + smoothing / 100).astype(np.float32)
+    value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(jnp.asarray(logits), targets)
+    terms, slopes = truth.cross_entropy(logits.astype(np.longdouble), targets)
+    np.testing.assert_allclose(value, float(terms.mean()), rtol=1e-6)
+    if smoothing == 0:  # the truth of the gradient, p - t, without its cancellation
+        _, slopes = truth.cross_entropy(logits.astype(np.longdouble), labels)
+    largest = float(np.abs(slopes).max()) / 8
+    np.testing.assert_allclose(gradient, slopes.astype(float) / 8, rtol=0, atol=2e-6 * largest + 1e-7 * smoothing)
+    by_targets = jax.grad(ood_jax.outlier_exposure_loss, argnums=1)(jnp.asarray(logits), targets)
+    log_p = logits + truth.energy(logits.astype(np.longdouble))[0][:, None]
+    np.testing.assert_allclose(by_targets, -log_p.astype(float) / 8, rtol=2e-6)
+
+
 @pytest.mark.parametrize("spread", [1e-4, 1e-2, 0.3, 1.0, 3.0, 30.0])
 @pytest.mark.parametrize("offset", [0.0, 50.0])
 def test_the_divergence_keeps_its_digits_near_its_minimum(spread, offset):

@@ -168,13 +168,43 @@ def test_a_term_over_no_rows_is_zero_with_zero_gradients(name, empty):
     assert bool(jnp.all(jnp.isfinite(grad_in)) & jnp.all(jnp.isfinite(grad_out)))
 
 
+@pytest.mark.parametrize("empty", ["where_in", "where_out"])
+def test_a_mean_hinge_without_one_side_is_zero_though_the_margin_is_not(empty):
+    logits_in, targets, logits_out = inputs()
+    options = {"form": "mean", "margin": 10.0, empty: np.zeros(N, bool)}
+    value, gradients = value_and_gradients(ood_jax.energy_regularized_loss, logits_in, targets, logits_out, **options)
+    alone = 0 if empty == "where_in" else ood_jax.energy_regularized_loss(logits_in, targets)
+    np.testing.assert_allclose(value, alone, rtol=1e-6)
+    assert bool(jnp.all(gradients[1] == 0))
+
+
+def test_infinite_outlier_logits_in_the_mean_form():
+    logits_in, targets = jnp.zeros((2, 3)), jnp.array([0, 1])
+    never = jnp.full((1, 3), -jnp.inf)  # energy inf, so the hinge is off
+    np.testing.assert_allclose(ood_jax.energy_regularized_loss(logits_in, targets, never, form="mean"), math.log(3))
+    sure = jnp.array([[jnp.inf, 0.0, 0.0]])
+    assert float(ood_jax.energy_regularized_loss(logits_in, targets, sure, form="mean")) == np.inf
+
+
+def test_a_row_of_minus_100_may_hold_anything():
+    logits_in, targets, _ = inputs()
+    targets[1] = -100
+    clean = jax.value_and_grad(ood_jax.outlier_exposure_loss)(jnp.asarray(logits_in), targets)
+    logits_in[1] = np.nan
+    dirty = jax.value_and_grad(ood_jax.outlier_exposure_loss)(jnp.asarray(logits_in), targets)
+    for a, b in zip(clean, dirty, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("soft", [False, True])
 @EVERY_LOSS
-def test_rows_that_do_not_count_may_hold_anything(name):
+def test_rows_that_do_not_count_may_hold_anything(name, soft):
     loss, _, options = LOSSES[name]
     logits_in, targets, logits_out = inputs()
+    targets = np.eye(K, dtype=np.float32)[targets] if soft else targets
     options = options | {"where_in": np.arange(N) != 1, "where_out": np.arange(N) != 2}
     clean = value_and_gradients(loss, logits_in, targets, logits_out, **options)
-    logits_in[1], targets[1], logits_out[2] = np.nan, 99, np.inf
+    logits_in[1], targets[1], logits_out[2] = np.nan, np.nan if soft else 99, np.inf
     dirty = value_and_gradients(loss, logits_in, targets, logits_out, **options)
     for a, b in zip(jax.tree.leaves(clean), jax.tree.leaves(dirty), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -213,6 +243,11 @@ def test_narrow_labels_do_not_wrap_around():
     logits = np.random.default_rng(0).standard_normal((4, 300)).astype(np.float32)
     assert bool(jnp.isnan(ood_jax.outlier_exposure_loss(logits, np.array([-1, 0, 1, 2], np.int8))))
     assert bool(jnp.isfinite(ood_jax.outlier_exposure_loss(logits, np.array([127, 0, 1, 2], np.int8))))
+
+
+def test_minus_100_as_an_unsigned_number_is_out_of_range():
+    logits = np.zeros((2, 3), np.float32)
+    assert bool(jnp.isnan(ood_jax.outlier_exposure_loss(logits, np.array([2**32 - 100, 0], np.uint32))))
 
 
 def test_minus_100_counts_for_nothing():

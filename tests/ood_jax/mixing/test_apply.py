@@ -172,11 +172,23 @@ def test_the_public_functions_are_a_draw_and_an_apply(groups, per_example):
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_partner_outside_the_batch_shows():
-    draw = ood_jax.MixupDraw(np.float32(0.5), np.array([0, 5]))
+@pytest.mark.parametrize("partner", [[0, 5], [0, -1], [[0], [1]]])
+def test_a_partner_outside_the_batch_or_the_group_shows(partner):
+    draw = ood_jax.MixupDraw(np.float32(0.5), np.array(partner))
     mixed = ood_jax.apply_mixup(draw, np.ones((2, 3), np.float32), np.arange(2))
     assert np.isnan(mixed.x[1]).all()
     assert np.isfinite(mixed.x[0]).all()
+
+
+def test_lam_of_an_injected_draw_comes_out_as_float32():
+    draw = ood_jax.MixupDraw(jnp.bfloat16(0.5), np.array([1, 0]))
+    assert ood_jax.apply_mixup(draw, np.ones((2, 3), np.float32), np.arange(2)).lam.dtype == jnp.float32
+
+
+def test_a_reversed_box_is_empty():
+    draw = ood_jax.CutMixDraw(ood_jax.Box(*np.array([3, 1, 5, 2], np.int32)), np.array([1, 0]))
+    mixed = ood_jax.apply_cutmix(draw, np.zeros((2, 4, 8, 1), np.float32), np.arange(2))
+    assert float(mixed.lam) == 1
 
 
 def test_a_box_outside_the_image_counts_only_what_is_pasted():

@@ -83,6 +83,18 @@ def test_lam_partner_and_centre_are_independent_draws():
     assert np.max(np.abs(correlation)) < 5 / np.sqrt(20_000)
 
 
+def test_lam_and_partner_are_independent_draws():
+    draws = jax.vmap(lambda key: ood_jax.draw_mixup(key, 2))(keys(20_000))
+    assert abs(np.corrcoef(draws.lam, draws.partner[:, 0])[0, 1]) < 5 / np.sqrt(20_000)
+
+
+def test_partners_are_int32_also_under_x64():
+    with jax.enable_x64(True):
+        for groups in (None, 2):
+            assert ood_jax.draw_mixup(jax.random.key(0), 4, groups=groups).partner.dtype == jnp.int32
+            assert ood_jax.draw_cutmix(jax.random.key(0), 4, (3, 3), groups=groups).partner.dtype == jnp.int32
+
+
 @pytest.mark.parametrize("groups", [None, 2])
 def test_every_permutation_is_equally_likely(groups):
     draws = jax.vmap(lambda key: ood_jax.draw_mixup(key, 4 * (groups or 1), groups=groups).partner)(keys(24_000))
