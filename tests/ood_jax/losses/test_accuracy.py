@@ -24,7 +24,7 @@ def test_a_confident_right_answer_keeps_its_digits(confidence):
     np.testing.assert_allclose(gradient, [[-2 * share, share, share]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("confidence", [0.0, 5.0, 20.0, 40.0])
+@pytest.mark.parametrize("confidence", [0.0, 5.0, 20.0, 30.0])  # past that the truth runs out of digits
 @pytest.mark.parametrize("smoothing", [0.0, 1e-6, 0.1])
 def test_class_probabilities_keep_their_digits_too(confidence, smoothing):
     rng = np.random.default_rng(0)
