@@ -202,7 +202,7 @@ def masked_mean(
     Values may come in parts that are yet to be added, which saves a rounding a row.
     """
     parts = [values] if isinstance(values, jax.Array) else values
-    terms = jnp.stack([jnp.where(counted, part, 0) for part in parts], axis=-1).reshape(-1)
+    terms = jnp.stack([jnp.where(counted, part, 0) for part in jnp.broadcast_arrays(*parts)], axis=-1).reshape(-1)
     total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]
     count = jnp.sum(counted)
     if axis_name is not None:

@@ -1,5 +1,7 @@
 """A loss over a batch split over devices is the loss of the whole batch, whatever the masks of each shard."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,3 +115,31 @@ def test_jit_over_a_sharded_batch(name, mask):
     loss, arguments = make(name, mask, None)
     placed = jax.device_put(arguments, jax.NamedSharding(mesh, PartitionSpec("batch")))
     assert_close(jax.jit(jax.value_and_grad(loss, argnums=(0, 2)))(*placed), whole(name, mask))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_explicit_mesh_and_many_rows(name):
+    # More rows than one block of a sum along classes holds, on the kind of mesh that make_mesh gives by default.
+    rng = np.random.default_rng(0)
+    arguments = [rng.standard_normal((16, 300, K)).astype(np.float32) for _ in range(2)]
+    arguments.insert(1, rng.integers(0, K, (16, 300)))
+    expected = LOSSES[name](*arguments)
+    mesh = jax.make_mesh((DEVICES,), ("batch",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(arguments, jax.NamedSharding(mesh, PartitionSpec("batch")))
+        value, gradient = jax.value_and_grad(LOSSES[name])(*placed)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    assert gradient.shape == arguments[0].shape
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_only_scalars_travel_between_devices(name):
+    mesh = jax.make_mesh((DEVICES,), ("batch",), axis_types=(AxisType.Auto,))
+    logits, targets = jnp.zeros((16384, K)), jnp.zeros(16384, int)
+    placed = jax.device_put((logits, targets, logits), jax.NamedSharding(mesh, PartitionSpec("batch")))
+    program = jax.jit(jax.value_and_grad(LOSSES[name], argnums=(0, 2))).lower(*placed).compile().as_text()
+    collective = r"= (\S+|\(.*?\)) (?:all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\("
+    results = re.findall(collective, program)
+    assert results
+    sizes = [int(size) for result in results for size in re.findall(r"\[(\d*)\]", result.replace("[]", "[1]"))]
+    assert max(sizes) <= DEVICES
