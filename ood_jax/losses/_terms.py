@@ -112,14 +112,16 @@ def _probability_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Ar
     second = jnp.max(jnp.where(is_top, -jnp.inf, logits), axis=-1, keepdims=True)
     # Sums without the top class, which would swallow the rest.
     rest = accurate_sum(jnp.where(is_top, 0, exp), bound=jnp.exp(second - largest))
-    targets_rest = jnp.sum(jnp.where(is_top, 0, targets), axis=-1, keepdims=True)
-    mass = jnp.sum(targets, axis=-1, keepdims=True)
+    other_targets = jnp.where(is_top, 0, targets)
+    targets_rest = accurate_sum(other_targets, bound=jnp.max(jnp.abs(other_targets), axis=-1, keepdims=True))
+    mass = targets_rest + jnp.sum(targets - other_targets, axis=-1, keepdims=True)
     # -log p_k: no term is negative, so nothing cancels.
     surprise = jnp.log1p(rest) - shifted
     terms = jnp.where(targets == 0, 0, targets * surprise)
     value = accurate_sum(terms, bound=jnp.max(jnp.abs(terms), axis=-1, keepdims=True))
-    # mass·p_k - t_k; for the top class its complement, for both may be near 1.
-    by_logits = jnp.where(is_top, targets_rest - mass * (rest / (1 + rest)), mass * (exp / (1 + rest)) - targets)
+    # mass·p_k - t_k; for a top class of more than a half from the complements, for both may be near 1.
+    complement = targets_rest - mass * (rest / (1 + rest))
+    by_logits = jnp.where(is_top & (rest < 1), complement, mass * (exp / (1 + rest)) - targets)
     return value[..., 0], by_logits, surprise
 
 

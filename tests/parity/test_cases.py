@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 import ood_jax
 from parity import __main__ as report
 from parity import cases as table
+from parity import truth
+from parity.agreement import error
 from parity.cases import LossPair, cases, compare_criterion, compare_cutmix, compare_loss_on, compare_mixup, loss_pairs
 
 CASES = {case.name: case for case in cases()}
@@ -82,6 +85,32 @@ def test_the_accuracy_contract_holds_on_random_inputs(batch):
         for name, pair in loss_pairs().items():
             for agreement in compare_loss_on(pair, *random_inputs(seed)):
                 assert agreement.agrees, (seed, name, agreement)
+
+
+@pytest.mark.parametrize("kind", ["one-hot", "smoothed", "any"])
+def test_the_accuracy_contract_holds_for_class_probabilities(kind):
+    loss = jax.jit(jax.value_and_grad(ood_jax.outlier_exposure_loss))
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        rows, classes = int(rng.choice([1, 16])), int(rng.choice([2, 10, 100, 1000]))
+        logits = (rng.standard_normal((rows, classes)) * 10 ** rng.uniform(-1, 1.3)).astype(np.float32)
+        labels = rng.integers(0, classes, rows)
+        logits[np.arange(rows), labels] += np.float32(rng.choice([0.0, rng.uniform(2, 15)]))
+        one_hot = np.eye(classes)[labels]
+        targets = {"one-hot": one_hot, "smoothed": 0.9 * one_hot + 0.1 / classes}.get(
+            kind, rng.dirichlet(np.ones(classes), rows)
+        )
+        targets = targets.astype(np.float32)
+        leaf = torch.from_numpy(logits).requires_grad_()
+        theirs = torch.nn.functional.cross_entropy(leaf, torch.from_numpy(targets))
+        theirs.backward()
+        value, gradient = loss(logits, targets)
+        # As labels the truth of a one-hot target is free of the cancellation in p - t.
+        terms, slopes = truth.cross_entropy(logits.astype(np.longdouble), labels if kind == "one-hot" else targets)
+        assert error(value, terms.mean(), np.float32) <= error(theirs.item(), terms.mean(), np.float32) + 2
+        if kind != "any":  # a prediction may equal any target, and then neither gradient has a digit left
+            mine, other = (error(g, slopes / rows, np.float32) for g in (gradient, leaf.grad.numpy()))
+            assert mine <= other + 2
 
 
 @pytest.mark.parametrize("scale", [3e1, 1e2, 1e3, 1e4])
