@@ -11,6 +11,7 @@ A Flax NNX network learns six of scikit-learn's ten handwritten digits. At test 
 - `evaluate.py`: accuracy, AUROC and FPR95
 - `experiment.py`, `cli.py`, `report.py`, `plots.py`: the loop over splits and methods, and what it prints and saves
 
-`examples.linen` trains the same with Flax Linen. No hyperparameter was tuned: every method keeps the defaults of
-`ood_jax`, which are those of its definition, and network, optimizer and number of steps are one choice for all five.
+`examples.linen` trains the same with Flax Linen. Every method keeps the defaults of `ood_jax`, which are those
+of its definition. Network, optimizer and number of steps are one choice for all five, made for time among a few that
+rank the methods alike.
 """

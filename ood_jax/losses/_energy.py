@@ -80,7 +80,8 @@ def energy_regularized_loss(
       where_in: boolean (...), the rows of `logits_in` that count; None for all. A pair counts when both its rows do.
       where_out: the same for `logits_out`.
       axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
-        reduced over it, so each device gets the loss of the whole batch. Static.
+        reduced over it, so each device gets the loss of the whole batch. With the gradient taken inside `pmap`, average
+        the parameters' gradients over the axis (`pmean`), as usual. Static.
 
     Returns:
       The loss, a scalar, float32 or wider. A term over no rows is 0, with gradient 0.
