@@ -11,6 +11,9 @@ Every function is pure and jitted; those that draw take a typed PRNG key first. 
 on the last.
 """
 
+from .losses import Margins as Margins
+from .losses import calibrate_margins as calibrate_margins
+from .losses import energy_bounded_loss as energy_bounded_loss
 from .losses import energy_regularized_loss as energy_regularized_loss
 from .losses import free_energy as free_energy
 from .losses import mixup_criterion as mixup_criterion
@@ -26,7 +29,10 @@ from .mixing import cutmix as cutmix
 from .mixing import cutmix_box as cutmix_box
 from .mixing import draw_cutmix as draw_cutmix
 from .mixing import draw_mixup as draw_mixup
+from .mixing import kornia_box as kornia_box
 from .mixing import mixup as mixup
+from .mixing import soft_targets as soft_targets
 from .mixing import symmetric_beta as symmetric_beta
+from .mixing import timm_box as timm_box
 
 __version__ = "0.1.0"

@@ -14,7 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 
 _STATIC = frozenset(
-    {"axis_name", "criterion", "data_format", "form", "groups", "image_size", "n", "per_example", "shape"}
+    {
+        "axis_name",
+        "criterion",
+        "data_format",
+        "fold",
+        "form",
+        "geometry",
+        "groups",
+        "image_size",
+        "n",
+        "num_classes",
+        "pairing",
+        "per_example",
+        "reduction",
+        "shape",
+    }
 )
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,3 +53,36 @@ def public(function: _F) -> _F:
 def _as_arrays(value: Any) -> Any:
     numbers = (np.ndarray, np.generic, bool, int, float, complex)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, numbers) else leaf, value)
+
+
+def checked(check: Callable[..., None]) -> Callable[[_F], _F]:
+    """Adds a check to a public function that sees numbers as they were given, before jit makes tracers of them.
+
+    `check` takes some of the function's arguments, by the same names. Traced numbers pass it by: the program itself
+    has to answer for those.
+    """
+
+    def decorate(function: _F) -> _F:
+        return cast(_F, _Checked(function, check))
+
+    return decorate
+
+
+class _Checked:
+    """A jitted function, with all its attributes, behind a check."""
+
+    def __init__(self, function: Callable[..., Any], check: Callable[..., None]):
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._check = check
+        self._signature = inspect.signature(function)
+        self._names = list(inspect.signature(check).parameters)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        self._check(*(bound.arguments[name] for name in self._names))
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)

@@ -13,8 +13,9 @@ from jaxtyping import Array, Bool, Float, Num, Real
 from .._api import public
 from .._checks import as_number, check_choice, check_logits, check_two_sided
 from .._dtypes import wide
-from ._sum import accurate_sum
-from ._terms import AxisName, all_rows, cross_entropy, log_partition, masked_mean, select_rows, widen
+from ._reduce import AxisName, masked_sum
+from ._sum import accurate_add
+from ._terms import all_rows, cross_entropy, log_partition, select_rows, widen
 
 
 @public
@@ -108,7 +109,7 @@ def energy_regularized_loss(
     check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
     weight, gap = as_number("lambda_energy", lambda_energy), as_number("margin", margin)
     check_choice("form", form, ("pairwise", "mean"))
-    loss_in, _ = masked_mean(*cross_entropy(logits_in, targets_in, where_in), axis_name)
+    loss_in = masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name).mean
     if logits_out is None:
         return loss_in
     dtype = wide(logits_in.dtype, logits_out.dtype)
@@ -128,9 +129,9 @@ def _pairwise_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: A
     largest_in, rest_in = log_partition(side_in.logits)
     largest_out, rest_out = log_partition(side_out.logits)
     # E_in - E_out + margin. A single row pairs with every row of the other side.
-    gap = _add(largest_out, -largest_in, rest_out, -rest_in, margin)
+    gap = accurate_add(largest_out, -largest_in, rest_out, -rest_in, margin)
     pairs = jnp.logical_and(*jnp.broadcast_arrays(side_in.counted, side_out.counted))
-    return masked_mean(jax.nn.relu(gap), pairs, axis_name)[0]
+    return masked_sum(jax.nn.relu(gap), pairs, axis_name).mean
 
 
 def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
@@ -138,19 +139,13 @@ def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisN
     largest_out, rest_out = log_partition(side_out.logits)
     # Both means are taken from a level of their own, a margin apart: at the corner of the hinge both are then near 0,
     # and what the levels themselves differ by is added last.
-    level_out = jax.lax.stop_gradient(masked_mean([-largest_out, -rest_out], side_out.counted, axis_name)[0])
+    level_out = jax.lax.stop_gradient(masked_sum([-largest_out, -rest_out], side_out.counted, axis_name).mean)
     level_out = jnp.where(jnp.isfinite(level_out), level_out, 0)
     level_in = jax.lax.stop_gradient(level_out - margin)
-    mean_in, any_in = masked_mean([-largest_in, -rest_in, -level_in], side_in.counted, axis_name)
-    mean_out, any_out = masked_mean([-largest_out, -rest_out, -level_out], side_out.counted, axis_name)
-    gap = _add(mean_in, -mean_out, level_in, -level_out, margin)
-    return jnp.where(any_in & any_out, jax.nn.relu(gap), 0)
-
-
-def _add(*parts: Array) -> Array:
-    """The sum of a few arrays, rounded once: two energies of 1e4, each rounded by itself, would leave 1e-3."""
-    stacked = jnp.stack(jnp.broadcast_arrays(*parts), axis=-1)
-    return accurate_sum(stacked, bound=jnp.max(jnp.abs(stacked), axis=-1, keepdims=True))[..., 0]
+    total_in = masked_sum([-largest_in, -rest_in, -level_in], side_in.counted, axis_name)
+    total_out = masked_sum([-largest_out, -rest_out, -level_out], side_out.counted, axis_name)
+    gap = accurate_add(total_in.mean, -total_out.mean, level_in, -level_out, margin)
+    return jnp.where((total_in.rows > 0) & (total_out.rows > 0), jax.nn.relu(gap), 0)
 
 
 def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, Num
 from .._api import public
 from .._checks import as_real, check_logits, check_targets, describe
 from .._dtypes import wide
-from ._terms import cross_entropy, masked_mean
+from ._reduce import masked_sum
+from ._terms import cross_entropy
 
 
 @public
@@ -134,6 +135,4 @@ def mixup_cross_entropy(
     loss_a, counted_a = cross_entropy(logits, y_a)
     loss_b, counted_b = cross_entropy(logits, y_b)
     weight = _line_up(lam, loss_a).astype(loss_a.dtype)
-    mean_a, _ = masked_mean(weight * loss_a, counted_a)
-    mean_b, _ = masked_mean((1 - weight) * loss_b, counted_b)
-    return mean_a + mean_b
+    return masked_sum(weight * loss_a, counted_a).mean + masked_sum((1 - weight) * loss_b, counted_b).mean

@@ -5,7 +5,8 @@ from jaxtyping import Array, Bool, Float, Num, Real
 from .._api import public
 from .._checks import as_number, check_choice, check_two_sided
 from .._dtypes import wide
-from ._terms import AxisName, all_rows, cross_entropy, log_classes, masked_mean, select_rows, uniform_divergence, widen
+from ._reduce import AxisName, check_reduction, joint_mean, masked_sum
+from ._terms import all_rows, cross_entropy, log_classes, select_rows, uniform_divergence, widen
 
 
 @public
@@ -16,6 +17,7 @@ def outlier_exposure_loss(
     *,
     lambda_oe: Real[Array, ""] | float = 0.5,
     form: str = "kl",
+    reduction: str = "separate",
     where_in: Bool[Array, "*n_in"] | None = None,
     where_out: Bool[Array, "*n_out"] | None = None,
     axis_name: AxisName = None,
@@ -32,6 +34,8 @@ def outlier_exposure_loss(
       logits_out: logits of the outliers (..., K). None leaves the cross entropy alone.
       lambda_oe: λ_OE, the weight of the outliers. Traced.
       form: "kl", or "cross_entropy" for H(u, softmax(z')), which is larger by log K and has the same gradient. Static.
+      reduction: "separate" adds the mean over the data and the weighted mean over the outliers; "pooled" is one mean
+        over the rows of both, so the ratio of outliers to data is part of the weight (pytorch-ood's "mean"). Static.
       where_in: boolean (...), the rows of `logits_in` that count; None for all.
       where_out: the same for `logits_out`.
       axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
@@ -43,7 +47,8 @@ def outlier_exposure_loss(
 
     Raises:
       TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
-      ValueError: shapes or numbers of classes differ, form is unknown, or `where_out` comes without `logits_out`.
+      ValueError: shapes or numbers of classes differ, form or reduction is unknown, or `where_out` comes
+        without `logits_out`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -63,13 +68,14 @@ def outlier_exposure_loss(
     check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
     weight = as_number("lambda_oe", lambda_oe)
     check_choice("form", form, ("kl", "cross_entropy"))
-    loss_in, _ = masked_mean(*cross_entropy(logits_in, targets_in, where_in), axis_name)
+    check_reduction(reduction)
+    total_in = masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name)
     if logits_out is None:
-        return loss_in
+        return total_in.mean
     logits_out = select_rows(widen(logits_out), where_out)
     term = uniform_divergence(logits_out)
     if form == "cross_entropy":
         term = term + log_classes(logits_out)
-    loss_out, _ = masked_mean(term, all_rows(logits_out, where_out), axis_name)
-    dtype = wide(loss_in.dtype, loss_out.dtype)
-    return loss_in.astype(dtype) + weight.astype(dtype) * loss_out.astype(dtype)
+    total_out = masked_sum(term, all_rows(logits_out, where_out), axis_name)
+    dtype = wide(logits_in.dtype, logits_out.dtype)
+    return joint_mean(total_in.astype(dtype), total_out.astype(dtype), weight.astype(dtype), reduction)

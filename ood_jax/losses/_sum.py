@@ -66,3 +66,9 @@ def _sum_in_parts(values: Array, bound: Array) -> tuple[Array, Array]:
 
 def _add_parts(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(x + y for x, y in zip(a, b, strict=True))
+
+
+def accurate_add(*parts: Array) -> Array:
+    """The sum of a few arrays, rounded once: two energies of 1e4, each rounded by itself, would leave 1e-3."""
+    stacked = jnp.stack(jnp.broadcast_arrays(*parts), axis=-1)
+    return accurate_sum(stacked, bound=jnp.max(jnp.abs(stacked), axis=-1, keepdims=True))[..., 0]

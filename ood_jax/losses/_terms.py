@@ -1,12 +1,9 @@
-"""Per-example terms of the losses, and the mean that joins them.
+"""Per-example terms of the losses.
 
 Logits have the classes on their last axis; all leading axes are the batch. Terms are computed in float32 or wider and
 come unreduced, one value a row. Two of them carry their own derivative, because the obvious formulas lose every digit
 just where training goes: log Σexp - z_y for a confident right answer, and KL(u‖p) for a uniform one.
 """
-
-from collections.abc import Sequence
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +12,6 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from .._dtypes import wide
 from ._sum import accurate_sum
-
-AxisName: TypeAlias = str | tuple[str, ...] | None
 
 # The class label that counts for nothing, as in PyTorch's cross entropy.
 IGNORED = -100
@@ -194,22 +189,6 @@ def log_partition(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n"], Flo
     shift = jnp.where(jnp.isfinite(largest), largest, 0)
     total = accurate_sum(exp_shifted(logits, shift)[1], bound=jnp.exp(largest - shift))
     return shift[..., 0], jnp.log(total)[..., 0]
-
-
-def masked_mean(
-    values: Float[Array, "*n"] | Sequence[Float[Array, "*n"]], counted: Bool[Array, "*n"], axis_name: AxisName = None
-) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-    """The mean of the rows that count, 0 if none does, and whether any does; over `axis_name` too.
-
-    Values may come in parts that are yet to be added, which saves a rounding a row.
-    """
-    parts = [values] if isinstance(values, jax.Array) else values
-    terms = jnp.stack([jnp.where(counted, part, 0) for part in jnp.broadcast_arrays(*parts)], axis=-1).reshape(-1)
-    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]
-    count = jnp.sum(counted)
-    if axis_name is not None:
-        total, count = jax.lax.psum((total, count), axis_name)
-    return total / jnp.maximum(count, 1).astype(terms.dtype), count > 0
 
 
 def log_classes(logits: Float[Array, "*n k"]) -> Float[Array, ""]:

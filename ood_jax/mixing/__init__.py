@@ -14,6 +14,8 @@ The batch is the first axis. Draws are one a batch by default, one a group with 
 from ._beta import symmetric_beta as symmetric_beta
 from ._box import Box as Box
 from ._box import cutmix_box as cutmix_box
+from ._box import kornia_box as kornia_box
+from ._box import timm_box as timm_box
 from ._cutmix import CutMixDraw as CutMixDraw
 from ._cutmix import apply_cutmix as apply_cutmix
 from ._cutmix import cutmix as cutmix
@@ -23,3 +25,4 @@ from ._mixup import MixupDraw as MixupDraw
 from ._mixup import apply_mixup as apply_mixup
 from ._mixup import draw_mixup as draw_mixup
 from ._mixup import mixup as mixup
+from ._soft_targets import soft_targets as soft_targets

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int, Key, Real, Shaped
 
 from .._api import public
 from .._checks import check_batch, check_choice, check_image_size, check_partner, describe
-from ._box import Box, cutmix_box
+from ._box import Box, cutmix_box, kornia_box, timm_box
 from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
 from ._mixed import Mixed
 
@@ -35,6 +35,9 @@ def cutmix(
     *,
     alpha: Real[Array, ""] | float = 1.0,
     data_format: str = "NHWC",
+    geometry: str = "paper",
+    fold: bool = False,
+    pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
 ) -> Mixed:
@@ -42,8 +45,8 @@ def cutmix(
 
     $$\tilde x_i = M \odot x_i + (1 - M) \odot x_{\pi(i)}, \qquad \lambda \sim \mathrm{Beta}(\alpha, \alpha)$$
 
-    with M zero in a box of about a share 1 - λ of the pixels around a uniform centre (`cutmix_box`), and π a uniform
-    permutation of the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
+    with M zero in a box of about a share 1 - λ of the pixels around a uniform centre, and π a uniform permutation of
+    the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
 
     Args:
       key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
@@ -52,6 +55,10 @@ def cutmix(
       alpha: α of the Beta distribution. Unless α > 0, λ = 1 and the batch is unchanged. Traced: changing it does not
         recompile.
       data_format: "NHWC" or "NCHW". Static.
+      geometry: the box of a λ: "paper" is `cutmix_box`, "timm" `timm_box`, "kornia" `kornia_box`. Static.
+      fold: replaces λ by the larger of λ and 1 - λ, so that no box covers more than half an image. Static.
+      pairing: "permute" pairs by a uniform permutation; "roll" pairs each row with the one before it and "flip" the
+        first with the last, the second with the last but one: fixed, so the batch must be shuffled. Static.
       groups: None cuts one box for the whole batch. g splits the batch into g contiguous groups of N/g rows: partners
         stay inside the group, and each group draws its own box. With one group a data shard no device needs another's
         rows. Static.
@@ -62,8 +69,9 @@ def cutmix(
       drawn; shape (), or (N,) with groups or per_example.
 
     Raises:
-      TypeError: `key` is not a typed key, or alpha, groups or per_example have the wrong kind.
-      ValueError: x has not four axes, y another number of rows, data_format is unknown, or groups does not divide N.
+      TypeError: `key` is not a typed key, or alpha, fold, groups or per_example have the wrong kind.
+      ValueError: x has not four axes, y another number of rows, data_format, geometry or pairing is unknown, or groups
+        does not divide N.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -79,7 +87,17 @@ def cutmix(
     """
     check_batch(x, y)
     height, width = _height_width(x, data_format)
-    draw = draw_cutmix(key, x.shape[0], (height, width), alpha=alpha, groups=groups, per_example=per_example)
+    draw = draw_cutmix(
+        key,
+        x.shape[0],
+        (height, width),
+        alpha=alpha,
+        geometry=geometry,
+        fold=fold,
+        pairing=pairing,
+        groups=groups,
+        per_example=per_example,
+    )
     return apply_cutmix(draw, x, y, data_format=data_format)
 
 
@@ -90,6 +108,9 @@ def draw_cutmix(
     image_size: tuple[int, ...],
     *,
     alpha: Real[Array, ""] | float = 1.0,
+    geometry: str = "paper",
+    fold: bool = False,
+    pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
 ) -> CutMixDraw:
@@ -100,6 +121,9 @@ def draw_cutmix(
       n: the number of rows. Static.
       image_size: (H, W). Static.
       alpha: as in `cutmix`.
+      geometry: as in `cutmix`.
+      fold: as in `cutmix`.
+      pairing: as in `cutmix`.
       groups: as in `cutmix`.
       per_example: as in `cutmix`.
 
@@ -108,7 +132,7 @@ def draw_cutmix(
 
     Raises:
       TypeError: `key` is not a typed key, or another argument has the wrong kind.
-      ValueError: n < 0, a side < 1, groups < 1, or groups does not divide n.
+      ValueError: n < 0, a side < 1, groups < 1, pairing is unknown, or groups does not divide n.
 
     Example:
       >>> import jax
@@ -121,17 +145,32 @@ def draw_cutmix(
       Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
       equation 2.
     """
-    check_draw(key, n, groups, per_example)
+    check_draw(key, n, fold, pairing, groups, per_example)
     check_image_size(image_size)
     key_lam, key_partner, key_row, key_column = jax.random.split(key, 4)
     shape = draws_shape(n, groups, per_example)
+    check_choice("geometry", geometry, tuple(_GEOMETRIES))
+    lam = draw_lam(key_lam, alpha, fold, shape)
+    draw_position, box = _GEOMETRIES[geometry]
     height, width = image_size
-    center = (
-        jax.random.randint(key_row, shape, 0, height, dtype=jnp.int32),
-        jax.random.randint(key_column, shape, 0, width, dtype=jnp.int32),
-    )
-    box = cutmix_box(draw_lam(key_lam, alpha, shape), center, image_size)
-    return CutMixDraw(box, draw_partner(key_partner, n, groups))
+    position = draw_position(key_row, shape, height), draw_position(key_column, shape, width)
+    return CutMixDraw(box(lam, position, image_size), draw_partner(key_partner, n, pairing, groups))
+
+
+def _draw_pixel(key: Array, shape: tuple[int, ...], size: int) -> Array:
+    return jax.random.randint(key, shape, 0, size, dtype=jnp.int32)
+
+
+def _draw_fraction(key: Array, shape: tuple[int, ...], size: int) -> Array:
+    return jax.random.uniform(key, shape, jnp.float32)
+
+
+# How a position is drawn along a side, and the box that it places.
+_GEOMETRIES = {
+    "paper": (_draw_pixel, cutmix_box),
+    "timm": (_draw_pixel, timm_box),
+    "kornia": (_draw_fraction, kornia_box),
+}
 
 
 @public

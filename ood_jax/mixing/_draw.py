@@ -1,4 +1,4 @@
-"""What the draws share: mixing weights and partners, one a batch, a group or a row.
+"""What the draws share: mixing weights and partners.
 
 A draw is the only place that sees a key. It depends on the key and the global shape alone, never on how the batch is
 laid out over devices.
@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._checks import as_number, check_flag, check_groups, check_key, check_size
+from .._checks import as_number, check_choice, check_flag, check_groups, check_key, check_size
 from ._beta import symmetric_beta
 
 
-def check_draw(key: Array, n: int, groups: int | None, per_example: bool) -> None:
+def check_draw(key: Array, n: int, fold: bool, pairing: str, groups: int | None, per_example: bool) -> None:
     check_key(key)
     check_size("n", n, least=0)
+    check_flag("fold", fold)
+    check_choice("pairing", pairing, ("permute", "roll", "flip"))
     check_groups(n, groups)
     check_flag("per_example", per_example)
 
@@ -26,19 +28,27 @@ def draws_shape(n: int, groups: int | None, per_example: bool) -> tuple[int, ...
     return () if groups is None else (groups,)
 
 
-def draw_lam(key: Array, alpha: Array | float, shape: tuple[int, ...]) -> Array:
-    """λ ~ Beta(α, α), or 1 unless α > 0."""
+def draw_lam(key: Array, alpha: Array | float, fold: bool, shape: tuple[int, ...]) -> Array:
+    """λ ~ Beta(α, α), or 1 unless α > 0; folded, the larger of λ and 1 - λ."""
     alpha = as_number("alpha", alpha).astype(jnp.float32)
     drawn = symmetric_beta(key, jnp.where(alpha > 0, alpha, 1), shape)
-    return jnp.where(alpha > 0, drawn, jnp.float32(1))
+    lam = jnp.where(alpha > 0, drawn, jnp.float32(1))
+    return jnp.maximum(lam, 1 - lam) if fold else lam
 
 
-def draw_partner(key: Array, n: int, groups: int | None) -> Array:
-    """A uniform permutation of the rows; with groups one inside each, of shape (g, n/g)."""
+def draw_partner(key: Array, n: int, pairing: str, groups: int | None) -> Array:
+    """Each row's partner; with groups inside each, of shape (g, n/g). Only "permute" is random."""
     if groups is None:
-        return jax.random.permutation(key, n).astype(jnp.int32)
+        return _pair(key, n, pairing)
     keys = jax.random.split(key, groups)
-    return jax.vmap(lambda group_key: jax.random.permutation(group_key, n // groups))(keys).astype(jnp.int32)
+    return jax.vmap(lambda group_key: _pair(group_key, n // groups, pairing))(keys)
+
+
+def _pair(key: Array, n: int, pairing: str) -> Array:
+    if pairing == "permute":
+        return jax.random.permutation(key, n).astype(jnp.int32)
+    rows = jnp.arange(n, dtype=jnp.int32)
+    return jnp.roll(rows, 1) if pairing == "roll" else rows[::-1]
 
 
 def take_partner(values: Array, partner: Array) -> Array:

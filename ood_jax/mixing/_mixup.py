@@ -32,6 +32,8 @@ def mixup(
     y: Shaped[Array, "n ..."],
     *,
     alpha: Real[Array, ""] | float = 1.0,
+    fold: bool = False,
+    pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
 ) -> Mixed:
@@ -47,6 +49,9 @@ def mixup(
       y: targets (N, ...), any dtype.
       alpha: α of the Beta distribution; large values mix half and half. Unless α > 0, λ = 1 and the values are
         unchanged, as long as they are finite. Traced: changing it does not recompile.
+      fold: replaces λ by the larger of λ and 1 - λ, so that a row is never less of the mix than its partner. Static.
+      pairing: "permute" pairs by a uniform permutation; "roll" pairs each row with the one before it and "flip" the
+        first with the last, the second with the last but one: fixed, so the batch must be shuffled. Static.
       groups: None mixes the whole batch with one λ. g splits the batch into g contiguous groups of N/g rows: partners
         stay inside the group, and each group draws its own λ. With one group a data shard no device needs another's
         rows. Static.
@@ -57,8 +62,8 @@ def mixup(
       booleans give float32. lam has shape (), or (N,) with groups or per_example.
 
     Raises:
-      TypeError: `key` is not a typed key, or x, alpha, groups or per_example have the wrong kind.
-      ValueError: x has fewer than two axes, y another number of rows, or groups does not divide N.
+      TypeError: `key` is not a typed key, or x, alpha, fold, groups or per_example have the wrong kind.
+      ValueError: x has fewer than two axes, y another number of rows, pairing is unknown, or groups does not divide N.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -73,7 +78,7 @@ def mixup(
       ICLR 2018, equation 1. Per-example λ is the paper's form; one λ a batch is that of its published code.
     """
     check_batch(x, y)
-    draw = draw_mixup(key, x.shape[0], alpha=alpha, groups=groups, per_example=per_example)
+    draw = draw_mixup(key, x.shape[0], alpha=alpha, fold=fold, pairing=pairing, groups=groups, per_example=per_example)
     return apply_mixup(draw, x, y)
 
 
@@ -83,6 +88,8 @@ def draw_mixup(
     n: int,
     *,
     alpha: Real[Array, ""] | float = 1.0,
+    fold: bool = False,
+    pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
 ) -> MixupDraw:
@@ -92,6 +99,8 @@ def draw_mixup(
       key: a typed PRNG key.
       n: the number of rows. Static.
       alpha: as in `mixup`.
+      fold: as in `mixup`.
+      pairing: as in `mixup`.
       groups: as in `mixup`.
       per_example: as in `mixup`.
 
@@ -100,7 +109,7 @@ def draw_mixup(
 
     Raises:
       TypeError: `key` is not a typed key, or another argument has the wrong kind.
-      ValueError: n < 0, groups < 1, or groups does not divide n.
+      ValueError: n < 0, groups < 1, pairing is unknown, or groups does not divide n.
 
     Example:
       >>> import jax
@@ -112,10 +121,10 @@ def draw_mixup(
     References:
       Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2.
     """
-    check_draw(key, n, groups, per_example)
+    check_draw(key, n, fold, pairing, groups, per_example)
     key_lam, key_partner = jax.random.split(key)
-    lam = draw_lam(key_lam, alpha, draws_shape(n, groups, per_example))
-    return MixupDraw(lam, draw_partner(key_partner, n, groups))
+    lam = draw_lam(key_lam, alpha, fold, draws_shape(n, groups, per_example))
+    return MixupDraw(lam, draw_partner(key_partner, n, pairing, groups))
 
 
 @public

@@ -14,19 +14,24 @@ import ood_jax
 FUNCTIONS = [
     "apply_cutmix",
     "apply_mixup",
+    "calibrate_margins",
     "cutmix",
     "cutmix_box",
     "draw_cutmix",
     "draw_mixup",
+    "energy_bounded_loss",
     "energy_regularized_loss",
     "free_energy",
+    "kornia_box",
     "mixup",
     "mixup_criterion",
     "mixup_cross_entropy",
     "outlier_exposure_loss",
+    "soft_targets",
     "symmetric_beta",
+    "timm_box",
 ]
-TUPLES = ["Box", "CutMixDraw", "Mixed", "MixupDraw"]
+TUPLES = ["Box", "CutMixDraw", "Margins", "Mixed", "MixupDraw"]
 
 
 def test_the_public_names_are_exactly_these():

@@ -44,7 +44,7 @@ def test_boxes_agree_with_float64_for_every_side_to_512(eighth):
     dense = dense_lams()
     for height in range(1 + 32 * eighth, 1 + 32 * (eighth + 1)):
         size = height, 513 - height
-        lam = np.concatenate([dense, *(neighbours(_thresholds(side, "float32")) for side in size)])
+        lam = np.concatenate([dense, *(neighbours(_thresholds(side, "float32", "float64")) for side in size)])
         center = tuple(rng.integers(0, side, lam.size).astype(np.int32) for side in size)
         box = ood_jax.cutmix_box(lam, center, size)
         for ours, theirs in zip(box, definition_box(lam, center, size), strict=True):
@@ -55,7 +55,9 @@ def test_boxes_agree_with_float64_for_every_side_to_512(eighth):
 def test_boxes_agree_with_the_definition(size):
     rng = np.random.default_rng(size)
     other = int(rng.integers(1, 4097))
-    lam = np.concatenate([dense_lams()[::4], neighbours(_thresholds(size, "float32")[:: max(1, size // 64)])])
+    lam = np.concatenate(
+        [dense_lams()[::4], neighbours(_thresholds(size, "float32", "float64")[:: max(1, size // 64)])]
+    )
     center = rng.integers(0, size, lam.size).astype(np.int32), rng.integers(0, other, lam.size).astype(np.int32)
     box = ood_jax.cutmix_box(lam, center, (size, other))
     for ours, theirs in zip(box, definition_box(lam, center, (size, other)), strict=True):
@@ -70,7 +72,9 @@ def test_a_float32_formula_would_not_do():
 
 def test_float64_lam_is_exact_under_x64():
     with jax.enable_x64(True):
-        lam = np.concatenate([np.random.default_rng(0).uniform(0, 1, 20_000), neighbours(_thresholds(224, "float64"))])
+        lam = np.concatenate(
+            [np.random.default_rng(0).uniform(0, 1, 20_000), neighbours(_thresholds(224, "float64", "float64"))]
+        )
         center = np.full(lam.size, 100), np.full(lam.size, 60)
         box = ood_jax.cutmix_box(lam, center, (224, 97))
         for ours, theirs in zip(box, definition_box(lam, center, (224, 97)), strict=True):

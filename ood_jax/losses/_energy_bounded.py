@@ -1,0 +1,168 @@
+"""The energy loss of Liu et al.: a bound for each side's energy."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num, Real
+
+from .._api import checked, public
+from .._checks import as_number, check_logits, check_same_classes, check_two_sided
+from .._dtypes import wide
+from ._reduce import AxisName, Total, check_reduction, joint_mean, masked_sum
+from ._sum import accurate_add
+from ._terms import all_rows, cross_entropy, log_partition, select_rows, widen
+
+
+class Margins(NamedTuple):
+    """The bounds of `energy_bounded_loss`, in units of the logits.
+
+    Attributes:
+      m_in: the data's energy should be below it.
+      m_out: the outliers' energy should be above it.
+    """
+
+    m_in: Float[Array, ""]
+    m_out: Float[Array, ""]
+
+
+@public
+def calibrate_margins(logits_in: Float[Array, "*n_in k"], logits_out: Float[Array, "*n_out k"]) -> Margins:
+    r"""Margins for `energy_bounded_loss` from a pretrained model: the mean energies of data and outliers.
+
+    Energies grow with the logits, so margins that suit one network ruin another: with the default -23 and -5, a network
+    whose data have energies about -8 gives up accuracy to lower them.
+
+    Args:
+      logits_in: the pretrained model's logits of training data (..., K), any float dtype; computed in float32 or wider.
+      logits_out: its logits of auxiliary outliers (..., K).
+
+    Returns:
+      `Margins(m_in, m_out)`, scalars in units of the logits, float32 or wider. A model that gives outliers the lower
+      mean energy has m_in >= m_out, which `energy_bounded_loss` refuses.
+
+    Raises:
+      TypeError: logits are not floating-point.
+      ValueError: logits have no class axis or no rows, or their numbers of classes differ.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> logits_in, logits_out = 12 * jnp.eye(3), jnp.zeros((4, 3))
+      >>> margins = ood_jax.calibrate_margins(logits_in, logits_out)
+      >>> round(float(margins.m_in), 3), round(float(margins.m_out), 3)
+      (-12.0, -1.099)
+      >>> loss = ood_jax.energy_bounded_loss(logits_in, jnp.arange(3), logits_out, **margins._asdict())
+
+    References:
+      Weitang Liu, Xiaoyun Wang, John D. Owens, Yixuan Li, "Energy-based Out-of-distribution Detection", NeurIPS 2020,
+      equation 4; section 4.1 chooses the margins about the mean energies of a pretrained classifier.
+    """
+    check_logits("logits_in", logits_in)
+    check_logits("logits_out", logits_out)
+    check_same_classes(logits_in, logits_out)
+    for name, logits in (("logits_in", logits_in), ("logits_out", logits_out)):
+        if logits.size == 0:
+            raise ValueError(f"`{name}` must have at least one row, got shape {logits.shape}; a mean needs one.")
+    return Margins(_mean_energy(logits_in), _mean_energy(logits_out))
+
+
+def _mean_energy(logits: Array) -> Array:
+    largest, rest = log_partition(widen(logits))
+    return masked_sum([-largest, -rest], all_rows(logits, None)).mean
+
+
+def _check_margins(m_in: Any, m_out: Any) -> None:
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(m_in, numbers) and isinstance(m_out, numbers) and not m_in < m_out:
+        raise ValueError(
+            f"`m_in` must be below `m_out`, for the data's energy is to lie below the outliers', got m_in={m_in} and "
+            f"m_out={m_out}; swap them, or take both from `calibrate_margins`."
+        )
+
+
+@checked(_check_margins)
+@public
+def energy_bounded_loss(
+    logits_in: Float[Array, "*n_in k"],
+    targets_in: Num[Array, "..."],
+    logits_out: Float[Array, "*n_out k"] | None = None,
+    *,
+    lambda_energy: Real[Array, ""] | float = 0.1,
+    m_in: Real[Array, ""] | float = -23.0,
+    m_out: Real[Array, ""] | float = -5.0,
+    reduction: str = "separate",
+    where_in: Bool[Array, "*n_in"] | None = None,
+    where_out: Bool[Array, "*n_out"] | None = None,
+    axis_name: AxisName = None,
+) -> Float[Array, ""]:
+    r"""Cross entropy on the data, and squared hinges that keep their energy below m_in and the outliers' above m_out.
+
+    $$\operatorname{mean}_i \mathrm{CE}(z_i, y_i)
+      + \lambda_E \left(\operatorname{mean}_i \max(0, E(z_i) - m_{in})^2
+      + \operatorname{mean}_j \max(0, m_{out} - E(z'_j))^2\right)$$
+
+    It is meant for fine-tuning a trained network; take the margins from its own energies (`calibrate_margins`).
+
+    Args:
+      logits_in: logits of the training data (..., K), any float dtype; computed in float32 or wider.
+      targets_in: integer classes (...), of which -100 counts for nothing and any other outside [0, K) makes the loss
+        NaN, or class probabilities (..., K). The energy term counts the rows of -100 too; `where_in` drops them there.
+      logits_out: logits of the outliers (..., K). None is no outliers, so the term that bounds their energy is 0.
+      lambda_energy: λ_E, the weight of both hinges. Traced.
+      m_in: the upper bound of the data's energy, in units of the logits, below m_out. Traced.
+      m_out: the lower bound of the outliers' energy. Traced.
+      reduction: "separate" takes a mean over the data and one over the outliers, as above; "pooled" one mean over the
+        rows of both, so the ratio of outliers to data is part of the weight. Static.
+      where_in: boolean (...), the rows of `logits_in` that count; None for all.
+      where_out: the same for `logits_out`.
+      axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
+        reduced over it, so each device gets the loss of the whole batch. With the gradient taken inside `pmap`, average
+        the parameters' gradients over the axis (`pmean`), as usual. Static.
+
+    Returns:
+      The loss, a scalar, float32 or wider. A term over no rows is 0, with gradient 0. Margins that are traced, so not
+      known when the program is built, make the loss NaN unless m_in < m_out.
+
+    Raises:
+      TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
+      ValueError: m_in >= m_out, shapes or numbers of classes differ, reduction is unknown, or `where_out` comes
+        without `logits_out`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> import ood_jax
+      >>> logits_in, labels = jnp.array([[25.0, 0.0, 0.0], [0.0, 22.0, 0.0]]), jnp.array([0, 1])
+      >>> # one datum lies 1 above m_in, one outlier 1 below m_out
+      >>> logits_out = jnp.array([[6.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+      >>> round(float(ood_jax.energy_bounded_loss(logits_in, labels, logits_out)), 4)
+      0.1005
+
+    References:
+      Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, equation 7.
+      The default margins are those of the authors' code for CIFAR-10.
+    """
+    check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
+    weight = as_number("lambda_energy", lambda_energy)
+    bound_in, bound_out = as_number("m_in", m_in), as_number("m_out", m_out)
+    check_reduction(reduction)
+    dtype = wide(logits_in.dtype) if logits_out is None else wide(logits_in.dtype, logits_out.dtype)
+    weight, bound_in, bound_out = (number.astype(dtype) for number in (weight, bound_in, bound_out))
+    weight = jnp.where(bound_in < bound_out, weight, jnp.nan)
+    entropy = masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name).astype(dtype)
+    over = _hinge(logits_in.astype(dtype), where_in, -1, bound_in, axis_name)
+    if logits_out is None:
+        under = Total(jnp.zeros((), dtype), jnp.zeros((), over.rows.dtype))
+    else:
+        under = _hinge(logits_out.astype(dtype), where_out, 1, bound_out, axis_name)
+    if reduction == "separate":
+        return entropy.mean + weight * (over.mean + under.mean)
+    return joint_mean(over._replace(sum=entropy.sum + weight * over.sum), under, weight, reduction)
+
+
+def _hinge(logits: Array, where: Array | None, sign: int, bound: Array, axis_name: AxisName) -> Total:
+    """The sum of max(0, sign·(bound - E))²."""
+    largest, rest = log_partition(select_rows(logits, where))
+    excess = accurate_add(sign * largest, sign * rest, sign * bound)
+    return masked_sum(jax.nn.relu(excess) ** 2, all_rows(logits, where), axis_name)

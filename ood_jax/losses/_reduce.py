@@ -1,0 +1,57 @@
+"""From one value a row to one for the batch: sums over the rows that count, and what they are divided by."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+from .._checks import check_choice
+from ._sum import accurate_sum
+
+AxisName: TypeAlias = str | tuple[str, ...] | None
+
+
+class Total(NamedTuple):
+    """A sum over the rows that count, and how many do."""
+
+    sum: Float[Array, ""]
+    rows: Int[Array, ""]
+
+    @property
+    def mean(self) -> Float[Array, ""]:
+        """0 if no row counts."""
+        return self.sum / jnp.maximum(self.rows, 1).astype(self.sum.dtype)
+
+    def astype(self, dtype: DTypeLike) -> "Total":
+        """The sum in another dtype."""
+        return self._replace(sum=self.sum.astype(dtype))
+
+
+def masked_sum(
+    values: Float[Array, "*n"] | Sequence[Float[Array, "*n"]], counted: Bool[Array, "*n"], axis_name: AxisName = None
+) -> Total:
+    """The sum of the rows that count; over `axis_name` too.
+
+    Values may come in parts that are yet to be added, which saves a rounding a row.
+    """
+    parts = [values] if isinstance(values, jax.Array) else values
+    terms = jnp.stack([jnp.where(counted, part, 0) for part in jnp.broadcast_arrays(*parts)], axis=-1).reshape(-1)
+    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]
+    count = jnp.sum(counted)
+    if axis_name is not None:
+        total, count = jax.lax.psum((total, count), axis_name)
+    return Total(total, count)
+
+
+def check_reduction(reduction: str) -> None:
+    check_choice("reduction", reduction, ("separate", "pooled"))
+
+
+def joint_mean(side_in: Total, side_out: Total, weight: Array, reduction: str) -> Float[Array, ""]:
+    """Data and weighted outliers in one number: the mean of each added, or one mean over the rows of both."""
+    if reduction == "separate":
+        return side_in.mean + weight * side_out.mean
+    return Total(side_in.sum + weight * side_out.sum, side_in.rows + side_out.rows).mean
