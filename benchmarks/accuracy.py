@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.cases import compare_loss_on, loss_pairs
+from parity.cases.losses import compare_loss_on, loss_pairs
 
-OUTLIER_EXPOSURE, ENERGY = "outlier_exposure definition", "energy_regularized definition"
+OUTLIER_EXPOSURE, ENERGY = "outlier_exposure definition kl", "energy_regularized definition pairwise"
 
 
 def situations() -> Iterator[tuple[str, str, Any, Any, Any]]:
@@ -39,8 +39,8 @@ def main() -> None:
         "| | loss | of the loss | of the gradient, data | of the gradient, outliers |\n| --- | --- | --- | --- | --- |"
     )
     for name, loss, *inputs in situations():
-        agreements = compare_loss_on(loss_pairs()[loss], *inputs)
-        cells = [f"{agreement.error:.1f} / {agreement.source_error:,.1f}" for agreement in agreements]
+        results = compare_loss_on(loss_pairs()[loss], *inputs)[:3]
+        cells = [f"{result.error:.1f} / {result.source_error:,.1f}" for result in results]
         print(f"| {name} | {loss.split()[0]} | {' | '.join(cells)} |")
 
 

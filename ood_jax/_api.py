@@ -85,4 +85,6 @@ class _Checked:
         return self._function(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        if "_function" not in vars(self):  # a copy in the making
+            raise AttributeError(name)
         return getattr(self._function, name)

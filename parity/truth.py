@@ -4,6 +4,7 @@ Written from the formulas alone, row by row, for accuracy and plainness rather t
 nothing is subtracted where it could be summed.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +14,12 @@ Array = NDArray[Any]
 
 
 class Loss(NamedTuple):
-    """A loss and its gradients; those of an absent input are None."""
+    """A loss and its gradients: by the data's logits, the outliers' (None if absent), and its other inputs, by name."""
 
     value: Any
     grad_in: Array
     grad_out: Array | None = None
+    others: Mapping[str, Any] = {}
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
@@ -57,16 +59,22 @@ def outlier_exposure(
     *,
     lambda_oe: float = 0.5,
     form: str = "kl",
+    reduction: str = "separate",
     where_in: Array | None = None,
     where_out: Array | None = None,
 ) -> Loss:
     """`ood_jax.outlier_exposure_loss` of logits (N, K) and (M, K)."""
-    loss, grad_in = _mean(*cross_entropy(_wide(logits_in), targets), _counted(logits_in, where_in))
+    counted_in, counted_out = _counted(logits_in, where_in), _counted(logits_out, where_out)
+    loss, grad_in = _mean(*cross_entropy(_wide(logits_in), targets), counted_in)
     term, slope = uniform_divergence(_wide(logits_out))
     if form == "cross_entropy":
         term = term + np.log(np.longdouble(logits_out.shape[1]))
-    term, slope = _mean(term, slope, _counted(logits_out, where_out))
-    return Loss(loss + lambda_oe * term, grad_in, lambda_oe * slope)
+    term, slope = _mean(term, slope, counted_out)
+    share_in, share_out = _shares(counted_in, counted_out, reduction)
+    others = {"lambda_oe": share_out * term, **_if_soft(targets, logits_in)}
+    return Loss(
+        share_in * loss + lambda_oe * share_out * term, share_in * grad_in, lambda_oe * share_out * slope, others
+    )
 
 
 def energy_regularized(
@@ -87,7 +95,47 @@ def energy_regularized(
     side_out = (*energy(_wide(logits_out)), counted_out)
     hinge = _pairwise_hinge if form == "pairwise" else _mean_hinge
     term, slope_in, slope_out = hinge(side_in, side_out, margin)
-    return Loss(loss + lambda_energy * term, grad_in + lambda_energy * slope_in, lambda_energy * slope_out)
+    # A hinge is linear in the margin but at its corner, so a difference quotient is exact.
+    step: Any = np.longdouble(1e-6)
+    by_margin = (hinge(side_in, side_out, margin + step)[0] - hinge(side_in, side_out, margin - step)[0]) / (2 * step)
+    return Loss(
+        loss + lambda_energy * term,
+        grad_in + lambda_energy * slope_in,
+        lambda_energy * slope_out,
+        {"lambda_energy": term, "margin": lambda_energy * by_margin, **_if_soft(targets, logits_in)},
+    )
+
+
+def energy_bounded(
+    logits_in: Array,
+    targets: Array,
+    logits_out: Array,
+    *,
+    lambda_energy: float = 0.1,
+    m_in: float = -23.0,
+    m_out: float = -5.0,
+    reduction: str = "separate",
+) -> Loss:
+    """`ood_jax.energy_bounded_loss` of logits (N, K) and (M, K)."""
+    counted_in, counted_out = _counted(logits_in, None), _counted(logits_out, None)
+    loss, grad_in = _mean(*cross_entropy(_wide(logits_in), targets), counted_in)
+    energy_in, slope_in = energy(_wide(logits_in))
+    energy_out, slope_out = energy(_wide(logits_out))
+    over, under = np.maximum(energy_in - m_in, 0), np.maximum(m_out - energy_out, 0)
+    term_in, bound_in = _mean(over**2, 2 * over[:, None] * slope_in, counted_in)
+    term_out, bound_out = _mean(under**2, -2 * under[:, None] * slope_out, counted_out)
+    share_in, share_out = _shares(counted_in, counted_out, reduction)
+    term = share_in * term_in + share_out * term_out
+    return Loss(
+        share_in * loss + lambda_energy * term,
+        share_in * (grad_in + lambda_energy * bound_in),
+        share_out * lambda_energy * bound_out,
+        {
+            "lambda_energy": term,
+            "m_in": -2 * lambda_energy * share_in * over.mean(),
+            "m_out": 2 * lambda_energy * share_out * under.mean(),
+        },
+    )
 
 
 Side = tuple[Array, Array, Array]  # energies, their gradients, which rows count
@@ -118,9 +166,32 @@ def mixup_cross_entropy(logits: Array, y_a: Array, y_b: Array, lam: float | Arra
     """`ood_jax.mixup_cross_entropy` of logits (N, K) and λ () or (N,)."""
     value_a, slope_a = cross_entropy(_wide(logits), y_a)
     value_b, slope_b = cross_entropy(_wide(logits), y_b)
-    lam = np.broadcast_to(_wide(np.asarray(lam)), value_a.shape)
-    value = lam * value_a + (1 - lam) * value_b
-    return Loss(*_mean(value, lam[:, None] * slope_a + (1 - lam)[:, None] * slope_b, _counted(logits, None)))
+    weight = np.broadcast_to(_wide(np.asarray(lam)), value_a.shape)
+    value = weight * value_a + (1 - weight) * value_b
+    slope = weight[:, None] * slope_a + (1 - weight)[:, None] * slope_b
+    by_lam = (value_a - value_b) / len(value_a)
+    others = {"lam": by_lam if np.ndim(lam) else by_lam.sum()}
+    if y_a.ndim == 2:
+        surprise = _by_targets(_wide(logits)) / len(value_a)
+        others |= {"y_a": weight[:, None] * surprise, "y_b": (1 - weight)[:, None] * surprise}
+    return Loss(*_mean(value, slope, _counted(logits, None)), others=others)
+
+
+def _if_soft(targets: Array, logits: Array) -> dict[str, Array]:
+    """The gradient by targets that are probabilities, where each side has its own mean."""
+    return {"targets_in": _by_targets(_wide(logits)) / len(targets)} if targets.ndim == 2 else {}
+
+
+def _by_targets(logits: Array) -> Array:
+    return _log_sum_exp(logits)[:, None] - logits
+
+
+def _shares(counted_in: Array, counted_out: Array, reduction: str) -> tuple[Any, Any]:
+    """What each side's mean is weighted by: 1, or its share of all the rows."""
+    if reduction == "separate":
+        return 1, 1
+    rows_in, rows_out = np.longdouble(counted_in.sum()), np.longdouble(counted_out.sum())
+    return rows_in / (rows_in + rows_out), rows_out / (rows_in + rows_out)
 
 
 def _wide(array: Array) -> Array:

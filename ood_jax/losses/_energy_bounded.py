@@ -74,8 +74,8 @@ def _mean_energy(logits: Array) -> Array:
 
 
 def _check_margins(m_in: Any, m_out: Any) -> None:
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(m_in, numbers) and isinstance(m_out, numbers) and not m_in < m_out:
+    numbers = (int, float, np.integer, np.floating, np.ndarray)
+    if isinstance(m_in, numbers) and isinstance(m_out, numbers) and not np.all(np.asarray(m_in) < m_out):
         raise ValueError(
             f"`m_in` must be below `m_out`, for the data's energy is to lie below the outliers', got m_in={m_in} and "
             f"m_out={m_out}; swap them, or take both from `calibrate_margins`."

@@ -149,7 +149,8 @@ def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     # Centred logits have mean 0, so mean exp(c) is 1 + mean(exp(c) - 1 - c).
     summed = accurate_sum(jnp.where(centered, _exp_remainder(shifted, exp), exp), largest_exp) / classes
     value = jnp.where(centered, jnp.log1p(summed), jnp.log(summed) - mean)
-    mean_exp = jnp.where(centered, 1 + summed, summed)
+    # Not 1 + summed: the ratio of a term to a sum of the same terms is free of their errors where one term rules.
+    mean_exp = accurate_sum(exp, largest_exp) / classes
     # p_k - 1/K, where K·p_k = exp(c_k - value): near 1 the difference would cancel, unless c_k itself is large.
     exponent = shifted - value
     near_uniform = centered & (jnp.abs(shifted) < 1) & (jnp.abs(exponent) < 0.5)

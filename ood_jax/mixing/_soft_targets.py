@@ -61,6 +61,12 @@ def soft_targets(
         _smoothed(_distribution(name, y, num_classes, dtype), smoothing.astype(dtype))
         for name, y in (("mixed.y_a", mixed.y_a), ("mixed.y_b", mixed.y_b))
     ]
+    n = mixed.y_a.shape[0]
+    if mixed.y_b.shape[0] != n or mixed.lam.shape not in ((), (n,)):
+        raise ValueError(
+            f"`mixed` must have a y_b of {n} rows and one λ or {n}, as y_a has {n} rows, got y_b of shape "
+            f"{mixed.y_b.shape} and lam of shape {mixed.lam.shape}; take all from one batch."
+        )
     lam = over_rows(mixed.lam.astype(dtype), 2)
     return lam * probabilities[0] + (1 - lam) * probabilities[1]
 
@@ -72,6 +78,7 @@ def _distribution(name: str, y: Array, num_classes: int, dtype: jnp.dtype) -> Ar
             raise ValueError(
                 f"`{name}` of dtype {y.dtype} are classes and must have shape (N,), got {y.shape}; flatten it."
             )
+        y = y.astype(jnp.int32) if y.dtype.itemsize < 4 else y  # as int8 a K of 200 would wrap around
         valid = (y >= 0) & (y < num_classes)
         return jnp.where(valid[:, None], jax.nn.one_hot(y, num_classes, dtype=dtype), jnp.nan)
     if not jnp.issubdtype(y.dtype, jnp.floating):

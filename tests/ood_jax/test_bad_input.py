@@ -18,6 +18,11 @@ BOX = ood_jax.Box(*jnp.zeros((4,), jnp.int32))
 CUTMIX_DRAW = ood_jax.CutMixDraw(BOX, jnp.arange(6))
 
 oe, energy = ood_jax.outlier_exposure_loss, ood_jax.energy_regularized_loss
+bounded, soft_targets = ood_jax.energy_bounded_loss, ood_jax.soft_targets
+
+
+def mixed(y_a, y_b=None):
+    return ood_jax.Mixed(X, y_a, y_a if y_b is None else y_b, jnp.float32(0.5))
 
 
 def scalar_criterion(pred, y):
@@ -70,6 +75,18 @@ CASES = {
     "a side of none": (partial(draw_cutmix, KEY, 6, (0, 5)), ValueError, "image_size[0]", "0", "at least 1"),
     "a float side": (partial(draw_cutmix, KEY, 6, (4, 5.5)), TypeError, "image_size[1]", "float", "int"),
     "too many pixels": (partial(draw_cutmix, KEY, 6, (65536, 65536)), ValueError, "image_size", "65536", "tiles"),
+    "unknown pairing": (partial(mixup, KEY, X, Y, pairing="swap"), ValueError, "pairing", "'swap'", "'permute' or"),
+    "unknown pairing, cutmix": (partial(draw_cutmix, KEY, 6, (4, 5), pairing=1), ValueError, "pairing", "1", "'flip'"),
+    "unknown geometry": (
+        partial(draw_cutmix, KEY, 6, (4, 5), geometry="torchvision"),
+        ValueError,
+        "geometry",
+        "'torchvision'",
+        "'paper' or",
+    ),
+    "unknown geometry, cutmix": (partial(cutmix, KEY, X, Y, geometry=2), ValueError, "geometry", "2", "'kornia'"),
+    "fold a number": (partial(mixup, KEY, X, Y, fold=1), TypeError, "fold", "1", "True or"),
+    "fold a word": (partial(draw_cutmix, KEY, 6, (4, 5), fold="yes"), TypeError, "fold", "'yes'", "True or"),
     # injected draws
     "another draw for mixup": (partial(apply_mixup, CUTMIX_DRAW, X, Y), TypeError, "draw", "CutMixDraw", "draw_mixup"),
     "another draw for cutmix": (partial(apply_cutmix, MIXUP_DRAW, X, Y), TypeError, "draw", "MixupDraw", "draw_cutmix"),
@@ -110,6 +127,56 @@ CASES = {
         "(2,)",
     ),
     "one coordinate": (partial(cutmix_box, 0.5, 3, (4, 5)), TypeError, "center", "int32", "pair"),
+    "one coordinate, timm": (partial(ood_jax.timm_box, 0.5, 3, (4, 5)), TypeError, "center", "int32", "pair"),
+    "three coordinates": (partial(ood_jax.timm_box, 0.5, (1, 2, 3), (4, 5)), TypeError, "center", "tuple", "pair"),
+    "one start": (partial(ood_jax.kornia_box, 0.5, 0.3, (4, 5)), TypeError, "start", "float32", "pair"),
+    "a start of ints": (partial(ood_jax.kornia_box, 0.5, (1, 0.5), (4, 5)), TypeError, "start[0]", "int32", "cast"),
+    "a start of another shape": (
+        partial(ood_jax.kornia_box, 0.5, (0.1, jnp.ones(2)), (4, 5)),
+        ValueError,
+        "start[1]",
+        "(2,)",
+        "()",
+    ),
+    # dense targets
+    "a tuple for a mixed batch": (partial(soft_targets, (X, Y, Y, 0.5), 3), TypeError, "mixed", "tuple", "returned"),
+    "float classes of a mixed batch": (
+        partial(soft_targets, mixed(Y.astype(float)), 3),
+        ValueError,
+        "mixed.y_a",
+        "(6,)",
+        "must be integers",
+    ),
+    "one-hot integers of a mixed batch": (
+        partial(soft_targets, mixed(Y, Z.astype(int)), 3),
+        ValueError,
+        "mixed.y_b",
+        "(6, 3)",
+        "flatten",
+    ),
+    "probabilities of another class count, mixed": (
+        partial(soft_targets, mixed(Z), 4),
+        ValueError,
+        "mixed.y_a",
+        "(6, 3)",
+        "(N, 4)",
+    ),
+    "boolean targets of a mixed batch": (
+        partial(soft_targets, mixed(Y > 0), 3),
+        TypeError,
+        "mixed.y_a",
+        "bool",
+        "integer classes",
+    ),
+    "no classes": (partial(soft_targets, mixed(Y), 0), ValueError, "num_classes", "0", "at least 1"),
+    "classes of a half": (partial(soft_targets, mixed(Y), 3.0), TypeError, "num_classes", "float", "Python int"),
+    "a smoothing a row": (
+        partial(soft_targets, mixed(Y), 3, smoothing=jnp.ones(6)),
+        ValueError,
+        "smoothing",
+        "(6,)",
+        "vmap",
+    ),
     "λ complex": (partial(cutmix_box, 1j, (1, 2), (4, 5)), TypeError, "lam", "complex", "floats"),
     "λ of the draw complex": (
         partial(apply_mixup, ood_jax.MixupDraw(1j, jnp.arange(6)), X, Y),
@@ -204,6 +271,46 @@ CASES = {
         "one entry a row",
     ),
     "a mask without outliers": (partial(oe, Z, T, where_out=T > 0), ValueError, "where_out", "without", "drop it"),
+    "unknown reduction": (partial(oe, Z, T, Z, reduction="mean"), ValueError, "reduction", "'mean'", "'separate' or"),
+    "unknown reduction, bounded": (
+        partial(bounded, Z, T, reduction="sum"),
+        ValueError,
+        "reduction",
+        "'sum'",
+        "'pooled'",
+    ),
+    "margins out of order": (partial(bounded, Z, T, Z, m_in=-5.0, m_out=-23.0), ValueError, "m_in", "-23.0", "swap"),
+    "margins that are equal": (partial(bounded, Z, T, Z, m_in=2, m_out=2), ValueError, "m_in", "m_in=2", "calibrate"),
+    "a margin a row, bounded": (partial(bounded, Z, T, Z, m_in=jnp.ones(6)), ValueError, "m_in", "(6,)", "vmap"),
+    "an upper margin a row": (partial(bounded, Z, T, Z, m_out=jnp.ones(6)), ValueError, "m_out", "(6,)", "vmap"),
+    "a mask without outliers, bounded": (
+        partial(bounded, Z, T, where_out=T > 0),
+        ValueError,
+        "where_out",
+        "without",
+        "drop it",
+    ),
+    "class counts that differ, calibration": (
+        partial(ood_jax.calibrate_margins, Z, Z[:, :2]),
+        ValueError,
+        "logits_out",
+        "2",
+        "output layer",
+    ),
+    "no rows to calibrate on": (
+        partial(ood_jax.calibrate_margins, Z, Z[:0]),
+        ValueError,
+        "logits_out",
+        "(0, 3)",
+        "mean needs one",
+    ),
+    "integer logits, calibration": (
+        partial(ood_jax.calibrate_margins, T[:, None], Z),
+        TypeError,
+        "logits_in",
+        "int32",
+        "astype",
+    ),
     # criteria
     "a scalar criterion with a λ a row": (
         partial(ood_jax.mixup_criterion, scalar_criterion, Z, T, T, jnp.ones(6)),

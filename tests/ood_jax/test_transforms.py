@@ -39,6 +39,19 @@ FUNCTIONS = {
     "apply_mixup": (lambda key, x, y: ood_jax.apply_mixup(ood_jax.draw_mixup(key, N), x, y), (KEYS, X, Y)),
     "apply_cutmix": (lambda key, x, y: ood_jax.apply_cutmix(ood_jax.draw_cutmix(key, N, IMAGE), x, y), (KEYS, X, Y)),
     "cutmix_box": (lambda lam, row, column: ood_jax.cutmix_box(lam, (row, column), IMAGE), (LAM, ROW, COLUMN)),
+    "mixup roll": (partial(ood_jax.mixup, pairing="roll", fold=True), (KEYS, X, Y)),
+    "cutmix kornia": (partial(ood_jax.cutmix, geometry="kornia", pairing="flip", groups=2, fold=True), (KEYS, X, Y)),
+    "draw_cutmix timm": (lambda key: ood_jax.draw_cutmix(key, N, IMAGE, geometry="timm"), (KEYS,)),
+    "timm_box": (lambda lam, row, column: ood_jax.timm_box(lam, (row, column), IMAGE), (LAM, ROW, COLUMN)),
+    "kornia_box": (lambda lam, start: ood_jax.kornia_box(lam, (start, start), IMAGE), (LAM, LAM[::-1])),
+    "soft_targets": (
+        lambda x, y, lam: ood_jax.soft_targets(ood_jax.Mixed(x, y, y[::-1], lam), K, smoothing=0.1),
+        (X, Y, LAM),
+    ),
+    "soft_targets of probabilities": (
+        lambda x, y, lam: ood_jax.soft_targets(ood_jax.Mixed(x, y, y[::-1], lam), K),
+        (X, Z_IN, LAM),
+    ),
     "symmetric_beta": (lambda key, alpha: ood_jax.symmetric_beta(key, alpha, (3,)), (KEYS, LAM)),
     "mixup_criterion": (partial(ood_jax.mixup_criterion, squared_error), (Z_IN, Y, Y[:, ::-1], LAM)),
     "mixup_cross_entropy": (ood_jax.mixup_cross_entropy, (Z_IN, Y, Y[:, ::-1], LAM)),
@@ -49,6 +62,15 @@ FUNCTIONS = {
     ),
     "energy_regularized_loss": (ood_jax.energy_regularized_loss, (Z_IN, Y, Z_OUT)),
     "energy_regularized_loss mean": (partial(ood_jax.energy_regularized_loss, form="mean"), (Z_IN, Y, Z_OUT)),
+    "outlier_exposure_loss pooled": (partial(ood_jax.outlier_exposure_loss, reduction="pooled"), (Z_IN, Y, Z_OUT)),
+    # Energies lie about -2, so that both hinges are open.
+    "energy_bounded_loss": (partial(ood_jax.energy_bounded_loss, m_in=-2.5, m_out=-1.5), (Z_IN, Y, Z_OUT)),
+    "energy_bounded_loss pooled": (
+        lambda *a: ood_jax.energy_bounded_loss(*a[:3], m_in=a[3] - 4, m_out=a[3], where_in=a[4], reduction="pooled"),
+        (Z_IN, Y, Z_OUT, LAM, MASK),
+    ),
+    "energy_bounded_loss without outliers": (partial(ood_jax.energy_bounded_loss, m_in=-2.5, m_out=-1.5), (Z_IN, Y)),
+    "calibrate_margins": (ood_jax.calibrate_margins, (Z_IN, Z_OUT)),
     "free_energy": (lambda z, temperature: ood_jax.free_energy(z, temperature=temperature), (Z_IN, LAM)),
 }
 EVERY = pytest.mark.parametrize("name", FUNCTIONS)
@@ -131,9 +153,8 @@ def test_shard_map(name, check_vma):
     assert_same(jax.jit(mapped)(*arguments), one_by_one(name))
 
 
-DIFFERENTIABLE = {
-    name: pair for name, pair in FUNCTIONS.items() if name not in ("draw_mixup", "draw_cutmix", "cutmix_box")
-}
+WHOLE = ("draw_mixup", "draw_cutmix", "draw_cutmix timm", "cutmix_box", "timm_box", "kornia_box")
+DIFFERENTIABLE = {name: pair for name, pair in FUNCTIONS.items() if name not in WHOLE}
 
 
 def inexact(function, arguments):
@@ -171,7 +192,9 @@ def test_reverse_and_forward_derivatives_agree_with_differences(name):
         np.testing.assert_allclose((ahead - behind) / (2 * step), forward, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("name", ["outlier_exposure_loss", "energy_regularized_loss", "mixup_cross_entropy"])
+@pytest.mark.parametrize(
+    "name", ["outlier_exposure_loss", "energy_regularized_loss", "energy_bounded_loss", "mixup_cross_entropy"]
+)
 def test_second_derivatives_exist(name):
     function, arguments = FUNCTIONS[name]
     scalar, values = inexact(function, [argument[1] for argument in arguments])
@@ -186,6 +209,13 @@ NUMBERS = {
     "alpha of draw_cutmix": (ood_jax.draw_cutmix, lambda v: ood_jax.draw_cutmix(KEYS[0], N, IMAGE, alpha=v)),
     "alpha of symmetric_beta": (ood_jax.symmetric_beta, lambda v: ood_jax.symmetric_beta(KEYS[0], v)),
     "lam of cutmix_box": (ood_jax.cutmix_box, lambda v: ood_jax.cutmix_box(v, (1, 2), IMAGE)),
+    "lam of timm_box": (ood_jax.timm_box, lambda v: ood_jax.timm_box(v, (1, 2), IMAGE)),
+    "lam of kornia_box": (ood_jax.kornia_box, lambda v: ood_jax.kornia_box(v, (0.1, 0.2), IMAGE)),
+    "start of kornia_box": (ood_jax.kornia_box, lambda v: ood_jax.kornia_box(0.5, (v, 0.2), IMAGE)),
+    "smoothing": (
+        ood_jax.soft_targets,
+        lambda v: ood_jax.soft_targets(ood_jax.Mixed(X[0], Y[0], Y[1], LAM[0]), K, smoothing=v),
+    ),
     "lam of mixup_criterion": (
         ood_jax.mixup_criterion,
         lambda v: ood_jax.mixup_criterion(squared_error, Z_IN[0], Y[0], Y[1], v),
@@ -205,6 +235,18 @@ NUMBERS = {
     "margin": (
         ood_jax.energy_regularized_loss,
         lambda v: ood_jax.energy_regularized_loss(Z_IN[0], Y[0], Z_OUT[0], margin=v),
+    ),
+    "lambda_energy of the bounded loss": (
+        ood_jax.energy_bounded_loss,
+        lambda v: ood_jax.energy_bounded_loss(Z_IN[0], Y[0], Z_OUT[0], lambda_energy=v),
+    ),
+    "m_in": (
+        ood_jax.energy_bounded_loss,
+        lambda v: ood_jax.energy_bounded_loss(Z_IN[0], Y[0], Z_OUT[0], m_in=v - 3, m_out=0.0),
+    ),
+    "m_out": (
+        ood_jax.energy_bounded_loss,
+        lambda v: ood_jax.energy_bounded_loss(Z_IN[0], Y[0], Z_OUT[0], m_out=v),
     ),
     "temperature": (ood_jax.free_energy, lambda v: ood_jax.free_energy(Z_IN[0], temperature=v)),
 }

@@ -17,6 +17,11 @@ LOSSES = {
     "outlier_exposure": ood_jax.outlier_exposure_loss,
     "energy pairwise": ood_jax.energy_regularized_loss,
     "energy mean": lambda *a, **kw: ood_jax.energy_regularized_loss(*a, form="mean", **kw),
+    "outlier_exposure pooled": lambda *a, **kw: ood_jax.outlier_exposure_loss(*a, reduction="pooled", **kw),
+    "energy bounded": lambda *a, **kw: ood_jax.energy_bounded_loss(*a, m_in=-2.5, m_out=-1.5, **kw),
+    "energy bounded pooled": lambda *a, **kw: ood_jax.energy_bounded_loss(
+        *a, m_in=-2.5, m_out=-1.5, reduction="pooled", **kw
+    ),
 }
 MASKS = {
     "all": (np.ones(N, bool), np.ones(N, bool)),

@@ -1,0 +1,314 @@
+"""The boxes of other libraries, against their formulas in NumPy, and what `draw_cutmix` draws of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import ood_jax
+from ood_jax.mixing._box import _thresholds
+
+LARGEST = np.nextafter(np.float32(1), np.float32(0))
+LARGE = [224, 333, 1024, 4095, 4096]
+
+
+def definition_side(lam, size):
+    return (size * np.sqrt(1.0 - lam.astype(np.float64))).astype(np.int64)
+
+
+def neighbours(lam, steps=3):
+    """Every float within a few steps of each λ, inside [0, 1]."""
+    below, above = [lam], [lam]
+    for _ in range(steps):
+        below.append(np.nextafter(below[-1], lam.dtype.type(0)))
+        above.append(np.nextafter(above[-1], lam.dtype.type(1)))
+    return np.concatenate(below + above[1:])
+
+
+def dense_lams():
+    """A grid, random λ of every magnitude, and those next to 0 and 1."""
+    tiny = np.float32(10) ** np.random.default_rng(0).uniform(-45, 0, 150).astype(np.float32)
+    grid = np.linspace(0, 1, 513, dtype=np.float32)
+    return np.concatenate([grid, tiny, 1 - tiny, neighbours(np.array([0, 1], np.float32))])
+
+
+def timm_formula(lam, center, size):
+    edges = []
+    for middle, extent in zip(center, size, strict=True):
+        side = definition_side(lam, extent)
+        edges += [np.clip(middle - side // 2, 0, extent), np.clip(middle + side - side // 2, 0, extent)]
+    return edges
+
+
+def torchvision_formula(lam, center, size):
+    ratio = 0.5 * np.sqrt(1.0 - lam.astype(np.float64))
+    edges = []
+    for middle, extent in zip(center, size, strict=True):
+        half = (ratio * extent).astype(np.int64)
+        edges += [np.clip(middle - half, 0, extent), np.clip(middle + half, 0, extent)]
+    return edges
+
+
+def kornia_formula(lam, start, size):
+    edges = []
+    for fraction, extent in zip(start, size, strict=True):
+        ratio = np.sqrt(np.float32(1) - lam)
+        assert ratio.dtype == np.float32
+        side = np.floor(ratio * np.float32(extent)).astype(np.int64)
+        first = np.floor(fraction * (extent - side + 1).astype(np.float32)).astype(np.int64)
+        first = np.minimum(first, extent - side)
+        edges += [first, first + side]
+    return edges
+
+
+def lams(size, arithmetic, step=1):
+    """A dense grid and the neighbours of every threshold of both sides, or of each `step`-th."""
+    near = [neighbours(_thresholds(side, "float32", arithmetic)[::step]) for side in size]
+    return np.concatenate([dense_lams(), *near])
+
+
+def centers(lam, size, rng):
+    """Pixels at random, with both ends often among them."""
+    results = []
+    for side in size:
+        pixel = rng.integers(0, side, lam.size).astype(np.int32)
+        pixel[rng.random(lam.size) < 0.2] = 0
+        pixel[rng.random(lam.size) < 0.2] = side - 1
+        results.append(pixel)
+    return tuple(results)
+
+
+def starts(lam, rng):
+    results = []
+    for _ in range(2):
+        fraction = rng.random(lam.size, np.float32)
+        fraction[rng.random(lam.size) < 0.2] = 0
+        fraction[rng.random(lam.size) < 0.2] = LARGEST
+        results.append(fraction)
+    return tuple(results)
+
+
+def assert_boxes(box, expected):
+    for ours, theirs in zip(box, expected, strict=True):
+        assert ours.dtype == jnp.int32
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def assert_whole_inside(box, size):
+    for start, stop, side in ((box.top, box.bottom, size[0]), (box.left, box.right, size[1])):
+        assert int(start.min()) >= 0
+        assert int(stop.max()) <= side
+        assert bool(jnp.all(start <= stop))
+
+
+# Height and width run over the sides from opposite ends, so half as many images cover them all.
+EVERY_SIDE = pytest.mark.parametrize("quarter", range(4))
+
+
+def sizes(quarter, largest=128):
+    each = largest // 8
+    return [(height, largest + 1 - height) for height in range(1 + each * quarter, 1 + each * (quarter + 1))]
+
+
+@EVERY_SIDE
+def test_timm_for_every_side_to_128(quarter):
+    rng = np.random.default_rng(quarter)
+    for size in sizes(quarter):
+        lam = lams(size, "float64")
+        center = centers(lam, size, rng)
+        assert_boxes(ood_jax.timm_box(lam, center, size), timm_formula(lam, center, size))
+
+
+@EVERY_SIDE
+def test_kornia_for_every_side_to_128(quarter):
+    rng = np.random.default_rng(quarter)
+    for size in sizes(quarter):
+        lam = lams(size, "float32")
+        start = starts(lam, rng)
+        box = ood_jax.kornia_box(lam, start, size)
+        assert_boxes(box, kornia_formula(lam, start, size))
+        assert_whole_inside(box, size)
+
+
+@pytest.mark.parametrize("side", LARGE)
+def test_large_images(side):
+    rng = np.random.default_rng(side)
+    size = side, int(rng.integers(129, 4097))
+    lam = lams(size, "float64", step=max(1, side // 64))
+    center = centers(lam, size, rng)
+    assert_boxes(ood_jax.timm_box(lam, center, size), timm_formula(lam, center, size))
+    lam = lams(size, "float32", step=max(1, side // 64))
+    start = starts(lam, rng)
+    box = ood_jax.kornia_box(lam, start, size)
+    assert_boxes(box, kornia_formula(lam, start, size))
+    assert_whole_inside(box, size)
+
+
+@EVERY_SIDE
+def test_torchvisions_box_is_the_papers_for_every_side_to_512(quarter):
+    rng = np.random.default_rng(quarter)
+    for size in sizes(quarter, largest=512):
+        lam = np.concatenate([neighbours(_thresholds(side, "float32", "float64"), steps=1) for side in size])
+        center = centers(lam, size, rng)
+        assert_boxes(ood_jax.cutmix_box(lam, center, size), torchvision_formula(lam, center, size))
+
+
+def test_the_three_boxes_differ():
+    # Side 3 of 6, about row 3; side 16 of 32.
+    assert [int(edge) for edge in ood_jax.cutmix_box(0.75, (3, 10), (6, 32))] == [2, 4, 2, 18]
+    assert [int(edge) for edge in ood_jax.timm_box(0.75, (3, 10), (6, 32))] == [2, 5, 2, 18]
+    assert [int(edge) for edge in ood_jax.kornia_box(0.75, (0.5, 0.0), (6, 32))] == [2, 5, 0, 16]
+    # And float32 rounds the side to another number somewhere.
+    lam = dense_lams()
+    sides = [jnp.sum(lam[:, None] <= _thresholds(224, "float32", name), axis=1) for name in ("float32", "float64")]
+    assert bool(jnp.any(sides[0] != sides[1]))
+
+
+def test_rows_are_height_and_columns_are_width():
+    for box, position in ((ood_jax.timm_box, (3, 60)), (ood_jax.kornia_box, (0.0, 0.0))):
+        assert [int(edge) for edge in box(1.0, position, (4, 100))][1::2] in ([3, 60], [0, 0])
+        top, bottom, left, right = (int(edge) for edge in box(0.75, position, (4, 100)))
+        assert (bottom - top, right - left) == (2, 50)
+
+
+@pytest.mark.parametrize("fraction", [1 - 1e-9, 1 - 1e-16, 1.0])
+def test_a_start_that_rounds_to_1_still_fits(fraction):
+    # As float32 each is 1, one place beyond the last.
+    box = ood_jax.kornia_box(0.75, (fraction, fraction), (16, 32))
+    assert [int(edge) for edge in box] == [8, 16, 16, 32]
+    with jax.enable_x64(True):
+        start = (jnp.float64(fraction), jnp.float64(fraction))
+        box = ood_jax.kornia_box(jnp.float32(0.75), start, (16, 32))
+        assert [int(edge) for edge in box] == [8, 16, 16, 32]
+
+
+@pytest.mark.parametrize("lam", [float("nan"), 1.5, 1.0])
+def test_lam_out_of_range_above_is_an_empty_box(lam):
+    for box, position in ((ood_jax.timm_box, (5, 5)), (ood_jax.kornia_box, (0.5, 0.5))):
+        top, bottom, left, right = box(lam, position, (10, 10))
+        assert (int(bottom - top), int(right - left)) == (0, 0)
+
+
+def test_lam_below_0_is_the_box_of_0():
+    assert [int(edge) for edge in ood_jax.timm_box(-0.5, (5, 5), (10, 10))] == [0, 10, 0, 10]
+    assert [int(edge) for edge in ood_jax.kornia_box(-0.5, (0.5, 0.5), (10, 10))] == [0, 10, 0, 10]
+
+
+def test_half_precision_lam_is_taken_exactly():
+    lam = jnp.linspace(0, 1, 300).astype(jnp.bfloat16)
+    wide, rng = np.asarray(lam.astype(jnp.float32)), np.random.default_rng(0)
+    center, start = centers(wide, (31, 17), rng), starts(wide, rng)
+    assert_boxes(ood_jax.timm_box(lam, center, (31, 17)), timm_formula(wide, center, (31, 17)))
+    assert_boxes(ood_jax.kornia_box(lam, start, (31, 17)), kornia_formula(wide, start, (31, 17)))
+
+
+def test_float64_lam_under_x64():
+    with jax.enable_x64(True):
+        lam = np.concatenate(
+            [np.random.default_rng(0).uniform(0, 1, 5000), neighbours(_thresholds(99, "float64", "float64"))]
+        )
+        center = centers(lam, (99, 97), np.random.default_rng(1))
+        assert_boxes(ood_jax.timm_box(lam, center, (99, 97)), timm_formula(lam, center, (99, 97)))
+        with pytest.raises(TypeError, match=r"^`lam` must be float32.*float64; cast it"):
+            ood_jax.kornia_box(lam, starts(lam, np.random.default_rng(2)), (99, 97))
+
+
+# What is drawn. Each chi-square has a fixed key; with a new key it would fail once in a thousand times (p > 1e-3).
+
+
+def draws(size, geometry, alpha, count=30_000, **options):
+    keys = jax.random.split(jax.random.key(11), count)
+    box = jax.vmap(lambda key: ood_jax.draw_cutmix(key, 1, size, geometry=geometry, alpha=alpha, **options).box)(keys)
+    return [np.asarray(edge) for edge in box]
+
+
+def p_uniform(rows, columns, shape):
+    counts = np.histogram2d(rows, columns, [np.arange(side + 1) for side in shape])[0]
+    assert counts.sum() == len(rows)
+    return stats.chisquare(counts.ravel()).pvalue
+
+
+def test_kornias_boxes_are_never_clipped():
+    top, bottom, left, right = draws((24, 24), "kornia", 1.0)
+    assert top.min() >= 0
+    assert left.min() >= 0
+    assert bottom.max() <= 24
+    assert right.max() <= 24
+    np.testing.assert_array_equal(bottom - top, right - left)
+    # λ is uniform, so the side is k with probability ((k + 1)² - k²) / 24².
+    counts = np.bincount(bottom - top, minlength=24)
+    expected = (2 * np.arange(24) + 1) / 24**2 * len(top)
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+    # The other geometries clip.
+    for geometry in ("paper", "timm"):
+        top, bottom, left, right = draws((24, 24), geometry, 1.0, count=500)
+        assert np.any(bottom - top != right - left)
+
+
+def test_kornias_boxes_start_anywhere_they_fit():
+    # At large alpha λ is close to a half and the box 10 x 14, with 6 x 7 places.
+    top, bottom, left, right = draws((15, 20), "kornia", 1e6)
+    assert set((bottom - top).tolist()) == {10}
+    assert set((right - left).tolist()) == {14}
+    assert p_uniform(top, left, (6, 7)) > 1e-3
+    # Rounded to the nearest place, the two at the ends would come half as often.
+    rng = np.random.default_rng(0)
+    assert p_uniform(*(np.rint(rng.random(30_000) * places) for places in (5, 6)), (6, 7)) < 1e-6
+
+
+def test_kornias_lam_is_the_boxs_share():
+    x = np.zeros((8, 12, 20, 1), np.float32)
+    for seed in range(5):
+        options = {"geometry": "kornia", "per_example": True}
+        mixed = ood_jax.cutmix(jax.random.key(seed), x, np.arange(8), **options)
+        top, bottom, left, right = ood_jax.draw_cutmix(jax.random.key(seed), 8, (12, 20), **options).box
+        kept = 240 - (bottom - top) * (right - left)
+        np.testing.assert_array_equal(mixed.lam, np.asarray(kept, np.float32) / np.float32(240))
+
+
+def test_timms_boxes_keep_an_odd_side_and_their_centres_are_uniform():
+    # The box is 10 x 15: 7 columns before its centre, 8 from it on. The paper's has 14 columns.
+    top, bottom, left, right = draws((15, 22), "timm", 1e6)
+    assert (right - left).max() == 15
+    assert set((right - left).tolist()) == set(range(8, 16))
+    row, column = np.where(top > 0, top + 5, bottom - 5), np.where(left > 0, left + 7, right - 8)
+    assert p_uniform(row, column, (15, 22)) > 1e-3
+    # Centres that keep away from an edge by one pixel would not pass.
+    rng = np.random.default_rng(0)
+    assert p_uniform(rng.integers(0, 14, 30_000), rng.integers(0, 22, 30_000), (15, 22)) < 1e-6
+    _, _, left, right = draws((15, 22), "paper", 1e6, count=500)
+    assert (right - left).max() == 14
+
+
+def test_paper_is_the_default():
+    for default, paper in zip(
+        ood_jax.draw_cutmix(jax.random.key(0), 4, (15, 22), per_example=True).box,
+        ood_jax.draw_cutmix(jax.random.key(0), 4, (15, 22), per_example=True, geometry="paper").box,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(default, paper)
+
+
+@pytest.mark.parametrize("geometry", ["paper", "timm", "kornia"])
+def test_the_position_does_not_depend_on_lam(geometry):
+    # One key used twice would tie them together.
+    top, bottom, left, right = draws((101, 103), geometry, 1.0, count=20_000)
+    room_row, room_column = np.maximum(101 - bottom + top, 1), np.maximum(103 - right + left, 1)
+    features = np.stack([bottom - top, top / room_row, left / room_column])
+    if geometry != "kornia":
+        features[1:] = top + bottom, left + right
+    correlation = np.corrcoef(features)[np.triu_indices(3, 1)]
+    assert np.max(np.abs(correlation)) < 5 / np.sqrt(20_000)
+
+
+@pytest.mark.parametrize("geometry", ["timm", "kornia"])
+@pytest.mark.parametrize(("options", "shape"), [({}, ()), ({"groups": 3}, (3,)), ({"per_example": True}, (6,))])
+def test_shapes(geometry, options, shape):
+    draw = ood_jax.draw_cutmix(jax.random.key(0), 6, (9, 5), geometry=geometry, **options)
+    assert all(edge.shape == shape and edge.dtype == jnp.int32 for edge in draw.box)
+    for data_format, image in (("NHWC", (4, 8, 3)), ("NCHW", (3, 4, 8))):
+        mixed = ood_jax.cutmix(
+            jax.random.key(0), np.zeros((6, *image)), np.arange(6), geometry=geometry, data_format=data_format
+        )
+        assert mixed.x.shape == (6, *image)
