@@ -4,13 +4,15 @@ Both start from the same weights and see the same batches and draws, so their lo
 training can magnify roundings until, in float32, they look like a fault. So each curve is held to what roundings do
 to it, which is measured: `Trajectory.allowed`.
 
-`python -m parity.trajectories` writes docs/trajectories.md and its picture. It needs the extras `parity` and
-`examples`.
+`python -m parity.trajectories` writes docs/trajectories.md and its picture.
 """
 
+import argparse
 import functools
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -30,10 +32,10 @@ from .replay import cutmix_calls, mixup_calls, replaying
 try:
     from flax import linen
 
-    from .trajectory_plot import plot
+    from .trajectory_plot import page, plot
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "training trajectories need Flax and matplotlib; install them with `pip install 'ood-jax[parity,examples]'`."
+        "training trajectories need Flax and matplotlib; install them with `pip install 'ood-jax[parity]'`."
     ) from error
 
 Array = NDArray[Any]
@@ -44,29 +46,33 @@ STEPS, BATCH, CLASSES, SEED = 200, 32, 10, 0
 # pixels over it, is exact in float32: ours has that dtype even where the images are float64, the definition's has not.
 HEIGHT, WIDTH, CHANNELS, WIDTHS = 8, 16, 3, (8, 16)
 # Fast enough that roundings grow, and not so fast that nothing is learned.
-LEARNING_RATE, MOMENTUM = 0.34375, 0.9375
-# The margin puts some pairs of a batch past the hinge and some not.
-ALPHA, LAMBDA_OE, LAMBDA_ENERGY, MARGIN = 1.0, 0.5, 0.1, 4.0
+LEARNING_RATE, MOMENTUM = 0.328125, 0.9375
+# The hinge of the energy loss is the one kink in all this, and a rounding that pushes a pair over it has an effect out
+# of all proportion. With this margin some pairs are past it and some not, and none is so near.
+ALPHA, LAMBDA_OE, LAMBDA_ENERGY, MARGIN = 1.0, 0.5, 0.1, 3.0
 
 # A probe's change of the weights is far above the roundings of float64, yet so small that its effect is in proportion.
-PROBE, PROBES = 2.0**-20, 2
-# What a run may differ by, in effects of one relative rounding of the weights a step. A step rounds more than that: in
-# each of three layers the outputs, their derivatives and the gradients, then the update twice, in both frameworks,
-# which is about 20 roundings for each weight's one and, as they are independent, √20 ≈ 4 times its effect. Sums of
-# hundreds of terms round several times, which is 2 to 3 times as much, and the largest of few probes may be 2 times
-# below what chance can do.
+PROBE, PROBES = 2.0**-38, 3
+# How many times the effect of one rounding of each weight a step is allowed. A step rounds more than its weights: the
+# outputs, their derivatives and the gradients of three layers, and the update twice, in both frameworks, is about 20
+# roundings for that one, and being independent they have √20 ≈ 4 times its effect. Sums of hundreds of terms round
+# several times, which makes it 3 times as much, and chance, of which a few probes see little, 2 to 3 times more.
 ROUNDINGS = 32
+
+APART = 1e-5
+"""Which share of the largest loss so far is chaos in float32: a hundred times its spacing."""
 
 
 class Trajectory(NamedTuple):
-    """One method's losses before each step, in both frameworks.
+    """One method's losses at each step, in both frameworks.
 
     Attributes:
       method: one of `METHODS`.
       dtype: "float32" or "float64", of everything computed.
       ours: the losses (steps,) with ood_jax, Flax and optax.
       source: the losses (steps,) with the PyTorch definitions.
-      growth: by how many times its size a relative rounding of all weights, one a step, has changed the loss by then.
+      growth: what a relative change of each weight in each step has changed the loss by, over the size of that change;
+        the largest up to that step.
     """
 
     method: str
@@ -87,7 +93,7 @@ class Trajectory(NamedTuple):
 
     @property
     def response(self) -> Curve:
-        """What one relative rounding of all weights a step does to the loss in this dtype."""
+        """What one rounding of each weight a step does to the loss, in this dtype."""
         return float(jnp.finfo(self.dtype).eps) / 2 * self.growth
 
     @property
@@ -96,26 +102,33 @@ class Trajectory(NamedTuple):
         return ROUNDINGS * self.response
 
     @property
+    def comparable(self) -> bool:
+        """Whether there are curves, of one length and finite."""
+        curves = (self.ours, self.source, self.growth)
+        one_length = self.ours.size > 0 and len({curve.shape for curve in curves}) == 1
+        return one_length and all(np.isfinite(curve).all() for curve in curves)
+
+    @property
     def share(self) -> float:
-        """The largest difference as a share of what is allowed at its step; at most 1 where both compute the same."""
-        return float((self.differences / self.allowed).max())
+        """The largest difference as a share of what is allowed at its step; infinite if nothing can be compared."""
+        return float((self.differences / self.allowed).max()) if self.comparable else np.inf
 
     @property
     def agrees(self) -> bool:
-        """Whether roundings explain every difference. Curves of unlike lengths, of no step or not finite never agree."""
-        curves = (self.ours, self.source, self.growth)
-        comparable = self.ours.size > 0 and len({curve.shape for curve in curves}) == 1
-        return comparable and all(np.isfinite(curve).all() for curve in curves) and self.share <= 1
+        """Whether roundings explain every difference."""
+        return self.share <= 1
 
-    def chaos_step(self, relative: float = 1e-4) -> int | None:
-        """The first step where the losses are visibly apart, by more than this share of the loss; None if none is."""
-        apart = np.flatnonzero(self.differences > relative * np.abs(self.source))
+    def chaos_step(self, relative: float = APART) -> int | None:
+        """The first step where the losses are further apart than this share of the largest so far, or None."""
+        apart = np.flatnonzero(self.differences > relative * np.maximum.accumulate(np.abs(self.source)))
         return int(apart[0]) if apart.size else None
 
     def __str__(self) -> str:
         """The verdict and its figures."""
+        if not self.comparable:
+            return f"{self.method} {self.dtype}: DISAGREES, losses that are not finite or not as many in both"
         verdict = "agrees" if self.agrees else "DISAGREES"
-        apart = f"at most {self.largest_difference:.2g} apart"
+        apart = f"at most {self.largest_difference:.1e} apart"
         return f"{self.method} {self.dtype}: {verdict}, {apart}, {self.share:.2g} of what roundings explain"
 
 
@@ -129,11 +142,7 @@ def run(method: str, dtype: str = "float32", *, steps: int = STEPS) -> Trajector
 def growth(method: str, *, steps: int = STEPS) -> Curve:
     """The growth of roundings, from perturbed float64 runs: the largest so far, and at least that of the loss's own."""
     plain = train_ours(method, "float64", steps=steps)
-    probes = [
-        train_ours(method, "float64", steps=steps, perturbation=size, seed=seed)
-        for seed in range(PROBES)
-        for size in (PROBE, -PROBE)
-    ]
+    probes = [train_ours(method, "float64", steps=steps, perturbation=PROBE, seed=seed) for seed in range(PROBES)]
     changes = np.abs(np.stack(probes) - plain).max(axis=0) / PROBE
     grown: Curve = np.maximum.accumulate(np.maximum(changes, np.abs(plain)))
     grown.setflags(write=False)  # the cache hands out the array itself
@@ -181,14 +190,14 @@ def _batch(step: int, templates: Array, lam: Array, partner: Array, row: Array, 
 def _textures(rng: np.random.Generator, n: int) -> Array:
     """Random smooth images: waves of at most one period, weaker than a pixel's noise."""
     rows, columns = (np.cos(np.pi * np.arange(3) * (np.arange(side)[:, None] + 0.5) / side) for side in (HEIGHT, WIDTH))
-    return np.einsum("yi,xj,nijc->nyxc", rows, columns, rng.standard_normal((n, 3, 3, CHANNELS))) / 7
+    return np.einsum("yi,xj,nijc->nyxc", rows, columns, rng.standard_normal((n, 3, 3, CHANNELS))) / 6
 
 
 # Ours.
 
 
 class Network(linen.Module):
-    """From images (N, H, W, C) to logits (N, K). It is smooth: a rounding that crosses a kink has no bounded effect."""
+    """From images (N, H, W, C) to logits (N, K). Smooth, for a rounding that crosses a kink is no longer small."""
 
     @linen.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -206,7 +215,7 @@ def initial_weights() -> dict[str, dict[str, Array]]:
         return cast(dict[str, dict[str, Array]], jax.tree.map(np.asarray, params))
 
 
-# Both keep m ← μ·m + g, starting from g, and w ← w - η·m: PyTorch's SGD does not dampen g by default.
+# Both keep m ← μ·m + g, which starts as g, and step by -η·m; PyTorch's dampening is 0 unless asked for.
 _OPTIMIZER = optax.sgd(LEARNING_RATE, MOMENTUM)
 
 
@@ -225,7 +234,7 @@ def _step(method: str) -> Callable[..., Any]:
 
 
 def train_ours(method: str, dtype: str, *, steps: int = STEPS, perturbation: float = 0, seed: int = 0) -> Curve:
-    """The losses of our run; with a perturbation every weight is changed by up to that share of it before each step."""
+    """Our losses; with a perturbation, of a run whose weights change by up to that share of them before each step."""
     rng = np.random.default_rng([SEED, seed])
     step, losses = _step(method), []
     with jax.enable_x64(dtype == "float64"):
@@ -234,8 +243,8 @@ def train_ours(method: str, dtype: str, *, steps: int = STEPS, perturbation: flo
         for batch in batches(steps):
             if perturbation:
                 params = jax.tree.map(lambda leaf: leaf * (1 + perturbation * rng.uniform(-1, 1, leaf.shape)), params)
-            wide = batch._replace(images=batch.images.astype(dtype), outliers=batch.outliers.astype(dtype))
-            params, state, loss = step(params, state, wide)
+            cast_batch = batch._replace(images=batch.images.astype(dtype), outliers=batch.outliers.astype(dtype))
+            params, state, loss = step(params, state, cast_batch)
             losses.append(loss)
         return np.array([loss.item() for loss in losses], np.float64)
 
@@ -261,7 +270,7 @@ class SourceNetwork(torch.nn.Module):
 
 def source_weights(params: dict[str, dict[str, Array]]) -> dict[str, torch.Tensor]:
     """Flax's parameters in PyTorch's layout."""
-    state = {}
+    state: dict[str, torch.Tensor] = {}
     for name, layer in params.items():
         kernel = layer["kernel"]
         if kernel.ndim == 2:
@@ -284,7 +293,7 @@ def source_optimizer(network: torch.nn.Module) -> torch.optim.Optimizer:
 
 
 def train_source(method: str, dtype: str, *, steps: int = STEPS) -> Curve:
-    """The losses of the definitions' run."""
+    """The definitions' losses."""
     network = SourceNetwork()
     network.load_state_dict(source_weights(initial_weights()))
     network.to(getattr(torch, dtype))
@@ -342,12 +351,14 @@ def _cutmix(batch: Batch) -> ood_jax.Mixed:
     return ood_jax.apply_cutmix(ood_jax.CutMixDraw(box, batch.partner), batch.images, batch.labels)
 
 
-def _source_mixup(batch: Batch) -> Any:
+def source_mixup(batch: Batch) -> Any:
+    """The definition's mixup of a batch for PyTorch, on its draw."""
     with replaying(mixup_calls(batch.lam, batch.partner, alpha=ALPHA)):
         return definitions.mixup_data(batch.images, batch.labels, ALPHA)
 
 
-def _source_cutmix(batch: Batch) -> Any:
+def source_cutmix(batch: Batch) -> Any:
+    """The definition's CutMix of a batch for PyTorch, on its draw."""
     with replaying(cutmix_calls(batch.lam, batch.partner, batch.center, (HEIGHT, WIDTH), alpha=ALPHA)):
         return definitions.CutMix(ALPHA)(batch.images, batch.labels)
 
@@ -371,9 +382,9 @@ _criterion = functools.partial(ood_jax.mixup_criterion, _mean_cross_entropy)
 _source_criterion = functools.partial(definitions.mixup_criterion, functional.cross_entropy)
 
 LOSSES = {
-    "mixup": Losses(_on_mixed(_mixup, ood_jax.mixup_cross_entropy), _on_mixed(_source_mixup, _source_criterion)),
-    "mixup criterion": Losses(_on_mixed(_mixup, _criterion), _on_mixed(_source_mixup, _source_criterion)),
-    "cutmix": Losses(_on_mixed(_cutmix, ood_jax.mixup_cross_entropy), _on_mixed(_source_cutmix, _source_criterion)),
+    "mixup": Losses(_on_mixed(_mixup, ood_jax.mixup_cross_entropy), _on_mixed(source_mixup, _source_criterion)),
+    "mixup criterion": Losses(_on_mixed(_mixup, _criterion), _on_mixed(source_mixup, _source_criterion)),
+    "cutmix": Losses(_on_mixed(_cutmix, ood_jax.mixup_cross_entropy), _on_mixed(source_cutmix, _source_criterion)),
     "outlier exposure": Losses(
         _with_outliers(functools.partial(ood_jax.outlier_exposure_loss, lambda_oe=LAMBDA_OE)),
         _with_outliers(definitions.OutlierExposureLoss(LAMBDA_OE)),
@@ -385,3 +396,28 @@ LOSSES = {
 }
 METHODS = tuple(LOSSES)
 """The methods compared."""
+
+
+def write(folder: Path, trajectories: Sequence[Trajectory]) -> None:
+    """Writes the page and its picture."""
+    (folder / "trajectories").mkdir(parents=True, exist_ok=True)
+    (folder / "trajectories.md").write_text(page(trajectories), encoding="utf-8")
+    plot(trajectories).savefig(folder / "trajectories" / "curves.png", dpi=130)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains with every method in both dtypes, and reports; returns 1 if any disagrees."""
+    parser = argparse.ArgumentParser(prog="python -m parity.trajectories", description=__doc__.split("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("docs"), help="where to write; default: docs")
+    folder = parser.parse_args(arguments).folder
+    trajectories = []
+    for method in METHODS:
+        for dtype in ("float32", "float64"):
+            trajectories.append(run(method, dtype))
+            print(trajectories[-1], flush=True)
+    write(folder, trajectories)
+    return 0 if all(trajectory.agrees for trajectory in trajectories) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
