@@ -19,7 +19,7 @@ PERMUTATIONS = np.array(list(permutations(range(ROWS))))
 
 def test_names_are_unique_and_a_case_gives_the_same_figures_again():
     assert len(CASES) == len(list(draws.draw_cases()))
-    run = CASES["definition", "draw_mixup alpha=1"]
+    run = CASES["definition", "draw_mixup definition alpha=1"]
     assert run() == run()
 
 
@@ -29,7 +29,7 @@ def test_a_case_leaves_the_global_generators_as_they_were():
     expected = np.random.random(), torch.rand(()).item()  # noqa: NPY002
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
-    CASES["definition", "draw_mixup alpha=1"]()
+    CASES["definition", "draw_mixup definition alpha=1"]()
     assert (np.random.random(), torch.rand(()).item()) == expected  # noqa: NPY002
 
 
