@@ -1,6 +1,7 @@
 """Ours and the sources agree, case by case, and on many more inputs than the table holds."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ import ood_jax
 from parity import truth
 from parity.agreement import error
 from parity.cases import cases
+from parity.cases._case import MODES, call
 from parity.cases.losses import compare_loss_on, loss_pairs
 from parity.published import SOURCES
 from parity.tolerances import TOLERANCES
@@ -148,3 +150,16 @@ def test_where_the_definition_overflows_ours_is_finite_and_right():
     assert loss.agrees
     assert grad_out.agrees
     assert np.isfinite(float(ood_jax.outlier_exposure_loss(logits, np.array([0]), logits)))
+
+
+def test_each_mode_is_what_it_says():
+    seen = []
+
+    def function(x):
+        seen.append((jax.config.jax_disable_jit, isinstance(x, jax.core.Tracer)))
+        return x + jnp.sum(x)
+
+    x = jnp.array([1.0, 2.0, 4.0])
+    for mode in MODES:
+        np.testing.assert_array_equal(call(mode, function, x), x + 7)
+    assert dict(zip(MODES, seen, strict=True)) == {"jit": (False, False), "eager": (True, False), "vmap": (False, True)}
