@@ -67,20 +67,24 @@ def load(name: str) -> ModuleType:
             f"parity compares with {name}, which is not installed; install it with "
             f"`pip install 'ood-jax[{source.extra}]'`."
         )
-    _declare_detection_operators()
+    _make_torchvision_importable()
     return importlib.import_module(source.module)
 
 
-def _declare_detection_operators() -> None:
+def _make_torchvision_importable() -> None:
     # torchvision's wheels hold compiled operators for one build of PyTorch. Beside another, such as one for the CPU
     # alone, these do not load, and neither does torchvision, which describes two of them on import, nor what imports
-    # it. Nothing here calls them: mixing is plain Python. So where they are missing, their names are enough.
-    if "torchvision" in sys.modules or SOURCES["torchvision"].installed is None:
+    # it. Nothing here calls them: mixing is plain Python. So where they are missing, their names are enough. Where they
+    # load, a name declared before would be one too many.
+    if SOURCES["torchvision"].installed is None:
         return
-    for operator in ("nms", "qnms"):
-        try:
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for operator in ("nms", "qnms"):
             torch.library.define(
                 f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             )
-        except RuntimeError:  # declared before
-            return
+        importlib.import_module("torchvision")
