@@ -96,6 +96,16 @@ def check_groups(n: int, groups: Any) -> None:
         )
 
 
+def check_shards(groups: int | None, shards: int, axis_name: Any) -> None:
+    """With a batch split over a named axis, whole groups lie on each shard."""
+    if groups is None or groups % shards:
+        raise ValueError(
+            f"`groups` must be a multiple of the {shards} shards of axis {axis_name!r}, got {groups}; no shard sees "
+            f"another's rows. Pass groups={shards} for one group a shard, or drop `axis_name` to make each shard a "
+            "batch of its own."
+        )
+
+
 def check_image_size(image_size: Any) -> None:
     if not isinstance(image_size, tuple) or len(image_size) != 2:
         raise TypeError(f"`image_size` must be a pair (height, width), got {image_size!r}.")

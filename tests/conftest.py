@@ -1,5 +1,29 @@
-"""Several devices on one host, for the tests of sharding; set before anything imports jax."""
+"""What every test runs under."""
 
+import gc
 import os
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+# Before anything imports jax: several devices on one host, for the tests of sharding.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import pytest
+
+_TESTS_A_SWEEP = 50
+_since_sweep = 0
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Drops compiled programs now and then.
+
+    Each holds a few dozen memory mappings, of which Linux allows a process 65,530: the whole suite would exceed them,
+    and crash.
+    """
+    global _since_sweep
+    yield
+    _since_sweep += 1
+    if _since_sweep >= _TESTS_A_SWEEP:
+        _since_sweep = 0
+        jax.clear_caches()
+        gc.collect()

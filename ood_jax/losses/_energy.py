@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Num, Real
 from .._api import public
 from .._checks import as_number, check_choice, check_logits, check_two_sided
 from .._dtypes import wide
-from ._reduce import AxisName, masked_sum
+from .._sharding import AxisName
+from ._reduce import masked_sum
 from ._sum import accurate_add
 from ._terms import all_rows, cross_entropy, log_partition, select_rows, widen
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Num, Real
 from .._api import checked, public
 from .._checks import as_number, check_logits, check_same_classes, check_two_sided
 from .._dtypes import wide
-from ._reduce import AxisName, Total, check_reduction, joint_mean, masked_sum
+from .._sharding import AxisName
+from ._reduce import Total, check_reduction, joint_mean, masked_sum
 from ._sum import accurate_add
 from ._terms import all_rows, cross_entropy, log_partition, select_rows, widen
 

@@ -5,7 +5,8 @@ from jaxtyping import Array, Bool, Float, Num, Real
 from .._api import public
 from .._checks import as_number, check_choice, check_two_sided
 from .._dtypes import wide
-from ._reduce import AxisName, check_reduction, joint_mean, masked_sum
+from .._sharding import AxisName
+from ._reduce import check_reduction, joint_mean, masked_sum
 from ._terms import all_rows, cross_entropy, log_classes, select_rows, uniform_divergence, widen
 
 

@@ -1,7 +1,7 @@
 """From one value a row to one for the batch: sums over the rows that count, and what they are divided by."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import check_choice
+from .._sharding import AxisName
 from ._sum import accurate_sum
-
-AxisName: TypeAlias = str | tuple[str, ...] | None
 
 
 class Total(NamedTuple):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key, Real, Shaped
 
 from .._api import public
-from .._checks import check_batch, check_choice, check_image_size, check_partner, describe
+from .._checks import as_number, check_batch, check_choice, check_image_size, check_partner, describe
+from .._sharding import AxisName
 from ._box import Box, cutmix_box, kornia_box, timm_box
-from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
-from ._mixed import Mixed
+from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row, take_partner
+from ._mixed import Mixed, mix_in_place
 
 _AXES = {"NHWC": (1, 2), "NCHW": (2, 3)}
 
@@ -40,6 +41,7 @@ def cutmix(
     pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
+    axis_name: AxisName = None,
 ) -> Mixed:
     r"""Pastes a box of a random partner into each image.
 
@@ -63,6 +65,9 @@ def cutmix(
         stay inside the group, and each group draws its own box. With one group a data shard no device needs another's
         rows. Static.
       per_example: draws a box for each row. Static.
+      axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: x and y are then one
+        device's shard, `groups` still counts those of the whole batch, a multiple of the shards, and the result is this
+        shard's part of the whole batch's. Static.
 
     Returns:
       `Mixed(x, y_a, y_b, lam)`. x keeps its dtype, bit for bit. lam is the exact share of pixels kept, not the λ
@@ -87,18 +92,25 @@ def cutmix(
     """
     check_batch(x, y)
     height, width = _height_width(x, data_format)
-    draw = draw_cutmix(
-        key,
-        x.shape[0],
-        (height, width),
-        alpha=alpha,
-        geometry=geometry,
-        fold=fold,
-        pairing=pairing,
-        groups=groups,
-        per_example=per_example,
-    )
-    return apply_cutmix(draw, x, y, data_format=data_format)
+
+    def mix(random: tuple[Array, Array], x: Array, y: Array) -> Mixed:
+        key, alpha = random
+        draw = draw_cutmix(
+            key,
+            x.shape[0],
+            (height, width),
+            alpha=alpha,
+            geometry=geometry,
+            fold=fold,
+            pairing=pairing,
+            groups=groups,
+            per_example=per_example,
+            axis_name=axis_name,
+        )
+        return apply_cutmix(draw, x, y, data_format=data_format)
+
+    one_lam = groups is None and not per_example
+    return mix_in_place(mix, (key, as_number("alpha", alpha)), x, y, one_lam=one_lam)
 
 
 @public
@@ -113,6 +125,7 @@ def draw_cutmix(
     pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
+    axis_name: AxisName = None,
 ) -> CutMixDraw:
     """Draws the box and the partners for `apply_cutmix`.
 
@@ -126,6 +139,7 @@ def draw_cutmix(
       pairing: as in `cutmix`.
       groups: as in `cutmix`.
       per_example: as in `cutmix`.
+      axis_name: as in `cutmix`; n is then the number of rows of one shard, and the draw is that shard's part.
 
     Returns:
       `CutMixDraw(box, partner)`. It depends on the arguments alone, never on the device layout.
@@ -145,16 +159,21 @@ def draw_cutmix(
       Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
       equation 2.
     """
-    check_draw(key, n, fold, pairing, groups, per_example)
+    check_draw(key, n, fold, pairing, groups, per_example, axis_name)
     check_image_size(image_size)
-    key_lam, key_partner, key_row, key_column = jax.random.split(key, 4)
-    shape = draws_shape(n, groups, per_example)
     check_choice("geometry", geometry, tuple(_GEOMETRIES))
-    lam = draw_lam(key_lam, alpha, fold, shape)
-    draw_position, box = _GEOMETRIES[geometry]
+    draw_position, place = _GEOMETRIES[geometry]
     height, width = image_size
-    position = draw_position(key_row, shape, height), draw_position(key_column, shape, width)
-    return CutMixDraw(box(lam, position, image_size), draw_partner(key_partner, n, pairing, groups))
+
+    def draw(key: Array, rows: int) -> CutMixDraw:
+        key_lam, key_partner, key_row, key_column = jax.random.split(key, 4)
+        shape = (rows,) if per_example else ()
+        lam = draw_lam(key_lam, alpha, fold, shape)
+        position = draw_position(key_row, shape, height), draw_position(key_column, shape, width)
+        return CutMixDraw(place(lam, position, image_size), draw_partner(key_partner, rows, pairing))
+
+    drawn = draw_by_group(draw, key, n, groups, axis_name)
+    return drawn._replace(box=Box(*(flatten(edge, n, per_example) for edge in drawn.box)))
 
 
 def _draw_pixel(key: Array, shape: tuple[int, ...], size: int) -> Array:
@@ -216,10 +235,17 @@ def apply_cutmix(
     if not isinstance(draw.box, Box):
         raise TypeError(f"`draw.box` must be a Box, got {describe(draw.box)}; make one with `cutmix_box`.")
     check_partner(draw.partner, {f"box.{name}": edge for name, edge in draw.box._asdict().items()}, jnp.integer, n)
-    box = Box(*(per_row(edge, n) for edge in draw.box))
-    inside = _inside(box, x.ndim, data_format, height, width)
-    mixed = jnp.where(inside, take_partner(x, draw.partner), x)
-    return Mixed(mixed, y, take_partner(y, draw.partner), _share_kept(box, height, width))
+
+    def mix(draw: CutMixDraw, x: Array, y: Array) -> Mixed:
+        box = Box(*(per_row(edge, n) for edge in draw.box))
+        inside = _inside(box, x.ndim, data_format, height, width)
+        mixed = jnp.where(inside, take_partner(x, draw.partner), x)
+        # A share is computed once a box. Were boxes spread to rows first, the compiler would divide in another way on a
+        # device with a single group, and the last bit would depend on the layout.
+        lam = per_row(_share_kept(draw.box, height, width), n)
+        return Mixed(mixed, y, take_partner(y, draw.partner), lam)
+
+    return mix_in_place(mix, draw, x, y, one_lam=draw.box.top.ndim == 0)
 
 
 def _height_width(x: Array, data_format: str) -> tuple[int, int]:

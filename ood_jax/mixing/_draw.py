@@ -4,28 +4,72 @@ A draw is the only place that sees a key. It depends on the key and the global s
 laid out over devices.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._checks import as_number, check_choice, check_flag, check_groups, check_key, check_size
+from .._checks import as_number, check_choice, check_flag, check_groups, check_key, check_shards, check_size
+from .._sharding import AxisName
 from ._beta import symmetric_beta
 
+_Draw = TypeVar("_Draw")
 
-def check_draw(key: Array, n: int, fold: bool, pairing: str, groups: int | None, per_example: bool) -> None:
+
+def check_draw(
+    key: Array, n: int, fold: bool, pairing: str, groups: int | None, per_example: bool, axis_name: AxisName
+) -> None:
     check_key(key)
     check_size("n", n, least=0)
     check_flag("fold", fold)
     check_choice("pairing", pairing, ("permute", "roll", "flip"))
-    check_groups(n, groups)
     check_flag("per_example", per_example)
+    shards = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+    check_groups(n * shards, groups)
+    if axis_name is not None:
+        check_shards(groups, shards, axis_name)
 
 
-def draws_shape(n: int, groups: int | None, per_example: bool) -> tuple[int, ...]:
-    """The shape of what is drawn once a batch, a group or a row."""
-    if per_example:
-        return (n,)
-    return () if groups is None else (groups,)
+def draw_by_group(
+    draw: Callable[[Array, int], _Draw], key: Array, n: int, groups: int | None, axis_name: AxisName
+) -> _Draw:
+    """`draw(key, n)` of the whole batch, or one a group, stacked: with `axis_name` of the groups of this shard.
+
+    A group's draw depends on the key, the group's number and its size, so any device can make it by itself.
+    """
+    key = _as_threefry(key)
+    if groups is None:
+        return draw(key, n)
+    if axis_name is not None:
+        groups //= jax.lax.axis_size(axis_name)
+    numbers = jnp.arange(groups, dtype=jnp.int32)
+    if axis_name is not None:
+        numbers += jax.lax.axis_index(axis_name) * groups
+    keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+    return jax.vmap(lambda group_key: draw(group_key, n // groups))(keys)
+
+
+def _as_threefry(key: Array) -> Array:
+    """A key of JAX's default generator, made from any.
+
+    What another generator ("rbg") gives for many keys at a time depends on how many they are, and on the platform.
+    """
+    if jax.random.key_impl(key) == _THREEFRY:
+        return key
+    folded = jax.random.key(0, impl=_THREEFRY)
+    for word in jax.random.key_data(key).reshape(-1):
+        folded = jax.random.fold_in(folded, word)
+    return folded
+
+
+_THREEFRY = "threefry2x32"
+
+
+def flatten(values: Array, n: int, per_example: bool) -> Array:
+    """Draws a row as (n,), also when they come by group."""
+    return values.reshape(n) if per_example else values
 
 
 def draw_lam(key: Array, alpha: Array | float, fold: bool, shape: tuple[int, ...]) -> Array:
@@ -36,15 +80,8 @@ def draw_lam(key: Array, alpha: Array | float, fold: bool, shape: tuple[int, ...
     return jnp.maximum(lam, 1 - lam) if fold else lam
 
 
-def draw_partner(key: Array, n: int, pairing: str, groups: int | None) -> Array:
-    """Each row's partner; with groups inside each, of shape (g, n/g). Only "permute" is random."""
-    if groups is None:
-        return _pair(key, n, pairing)
-    keys = jax.random.split(key, groups)
-    return jax.vmap(lambda group_key: _pair(group_key, n // groups, pairing))(keys)
-
-
-def _pair(key: Array, n: int, pairing: str) -> Array:
+def draw_partner(key: Array, n: int, pairing: str) -> Array:
+    """Each row's partner. Only "permute" is random."""
     if pairing == "permute":
         return jax.random.permutation(key, n).astype(jnp.int32)
     rows = jnp.arange(n, dtype=jnp.int32)

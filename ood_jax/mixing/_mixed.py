@@ -1,8 +1,13 @@
 """What every mixing augmentation returns."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Shaped
+
+from .._sharding import left_to_compiler
 
 
 class Mixed(NamedTuple):
@@ -19,3 +24,10 @@ class Mixed(NamedTuple):
     y_a: Shaped[Array, "n ..."]
     y_b: Shaped[Array, "n ..."]
     lam: Float[Array, ""] | Float[Array, " n"]
+
+
+def mix_in_place(mix: Callable[..., Mixed], random: Any, x: Array, y: Array, *, one_lam: bool) -> Mixed:
+    """`mix(random, x, y)`, laid out over devices as x and y are."""
+    lam = PartitionSpec() if one_lam else PartitionSpec(jax.typeof(x).sharding.spec[0])
+    like: tuple[Any, ...] = (x, y, y, lam)
+    return left_to_compiler(mix, random, x, y, like=Mixed(*like))

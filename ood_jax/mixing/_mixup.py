@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num, Real, Shaped
 
 from .._api import public
-from .._checks import check_batch, check_partner, describe
+from .._checks import as_number, check_batch, check_partner, describe
 from .._dtypes import wide
-from ._draw import check_draw, draw_lam, draw_partner, draws_shape, over_rows, per_row, take_partner
-from ._mixed import Mixed
+from .._sharding import AxisName
+from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row, take_partner
+from ._mixed import Mixed, mix_in_place
 
 
 class MixupDraw(NamedTuple):
@@ -36,6 +37,7 @@ def mixup(
     pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
+    axis_name: AxisName = None,
 ) -> Mixed:
     r"""Mixes each example with a random partner.
 
@@ -56,6 +58,9 @@ def mixup(
         stay inside the group, and each group draws its own λ. With one group a data shard no device needs another's
         rows. Static.
       per_example: draws a λ for each row. Static.
+      axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: x and y are then one
+        device's shard, `groups` still counts those of the whole batch, a multiple of the shards, and the result is this
+        shard's part of the whole batch's. Static.
 
     Returns:
       `Mixed(x, y_a, y_b, lam)`. x keeps its float dtype (computed in float32 or wider, rounded once); integers and
@@ -78,8 +83,23 @@ def mixup(
       ICLR 2018, equation 1. Per-example λ is the paper's form; one λ a batch is that of its published code.
     """
     check_batch(x, y)
-    draw = draw_mixup(key, x.shape[0], alpha=alpha, fold=fold, pairing=pairing, groups=groups, per_example=per_example)
-    return apply_mixup(draw, x, y)
+
+    def mix(random: tuple[Array, Array], x: Array, y: Array) -> Mixed:
+        key, alpha = random
+        draw = draw_mixup(
+            key,
+            x.shape[0],
+            alpha=alpha,
+            fold=fold,
+            pairing=pairing,
+            groups=groups,
+            per_example=per_example,
+            axis_name=axis_name,
+        )
+        return apply_mixup(draw, x, y)
+
+    one_lam = groups is None and not per_example
+    return mix_in_place(mix, (key, as_number("alpha", alpha)), x, y, one_lam=one_lam)
 
 
 @public
@@ -92,6 +112,7 @@ def draw_mixup(
     pairing: str = "permute",
     groups: int | None = None,
     per_example: bool = False,
+    axis_name: AxisName = None,
 ) -> MixupDraw:
     """Draws λ and the partners for `apply_mixup`.
 
@@ -103,6 +124,7 @@ def draw_mixup(
       pairing: as in `mixup`.
       groups: as in `mixup`.
       per_example: as in `mixup`.
+      axis_name: as in `mixup`; n is then the number of rows of one shard, and the draw is that shard's part.
 
     Returns:
       `MixupDraw(lam, partner)`. It depends on the arguments alone, never on the device layout.
@@ -121,10 +143,15 @@ def draw_mixup(
     References:
       Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2.
     """
-    check_draw(key, n, fold, pairing, groups, per_example)
-    key_lam, key_partner = jax.random.split(key)
-    lam = draw_lam(key_lam, alpha, fold, draws_shape(n, groups, per_example))
-    return MixupDraw(lam, draw_partner(key_partner, n, pairing, groups))
+    check_draw(key, n, fold, pairing, groups, per_example, axis_name)
+
+    def draw(key: Array, rows: int) -> MixupDraw:
+        key_lam, key_partner = jax.random.split(key)
+        lam = draw_lam(key_lam, alpha, fold, (rows,) if per_example else ())
+        return MixupDraw(lam, draw_partner(key_partner, rows, pairing))
+
+    drawn = draw_by_group(draw, key, n, groups, axis_name)
+    return drawn._replace(lam=flatten(drawn.lam, n, per_example))
 
 
 @public
@@ -158,9 +185,12 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
     if not isinstance(draw, MixupDraw):
         raise TypeError(f"`draw` must be a MixupDraw, got {describe(draw)}; make one with `draw_mixup`.")
     check_batch(x, y)
-    n = x.shape[0]
-    check_partner(draw.partner, {"lam": draw.lam}, jnp.floating, n)
-    lam = per_row(draw.lam.astype(wide(draw.lam.dtype)), n)
+    check_partner(draw.partner, {"lam": draw.lam}, jnp.floating, x.shape[0])
+    return mix_in_place(_mix, draw, x, y, one_lam=draw.lam.ndim == 0)
+
+
+def _mix(draw: MixupDraw, x: Array, y: Array) -> Mixed:
+    lam = per_row(draw.lam.astype(wide(draw.lam.dtype)), x.shape[0])
     mixed = _interpolate(x, take_partner(x, draw.partner), over_rows(lam, x.ndim))
     return Mixed(mixed, y, take_partner(y, draw.partner), lam)
 

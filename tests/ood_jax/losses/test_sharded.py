@@ -10,7 +10,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 import ood_jax
 
-DEVICES, EACH, K = 4, 3, 5
+DEVICES, EACH, K = 8, 3, 5
 N = DEVICES * EACH
 WHOLE = PartitionSpec()
 LOSSES = {
@@ -107,7 +107,7 @@ def test_pmap_averages_parameter_gradients_to_the_whole_batchs():
 
 
 def test_several_axes():
-    mesh = jax.make_mesh((2, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+    mesh = jax.make_mesh((4, 2), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
     loss, arguments = make("outlier_exposure", "uneven", ("data", "fsdp"))
     spec = PartitionSpec(("data", "fsdp"))
     value = jax.shard_map(loss, mesh=mesh, in_specs=spec, out_specs=PartitionSpec())(*arguments)
