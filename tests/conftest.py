@@ -3,7 +3,9 @@
 import gc
 import os
 
-# Before anything imports jax: several devices on one host, for the tests of sharding.
+# Before anything imports jax: no search for a TPU where its compiler is installed, unless asked for, and several devices
+# on one host, for the tests of sharding.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
 import jax

@@ -27,11 +27,11 @@ def accurate_sum(
       bound: of the size of the largest value. It must be computed from the data, for the compiler cancels a constant.
         A bound too small costs accuracy, no more.
       blocks: sums very many values by blocks, for accuracy. Not along an axis that may be sharded: cutting it up would
-        move it between devices.
+        move it between devices, and a reduction of several arrays at once would gather one part a device.
     """
     terms = values.shape[-1]
     if terms <= _BLOCK or not blocks:
-        leading, rest = _sum_in_parts(values, bound)
+        leading, rest = _sum_in_parts(values, bound, together=blocks)
         return (leading + rest)[..., None]
     whole = terms - terms % _BLOCK
     full = values[..., :whole].reshape(*values.shape[:-1], -1, _BLOCK)
@@ -45,7 +45,7 @@ def _accurate_sum_jvp(blocks: bool, primals: tuple[Array, Array], tangents: tupl
     return accurate_sum(*primals, blocks), jnp.sum(tangents[0], axis=-1, keepdims=True)
 
 
-def _sum_in_parts(values: Array, bound: Array) -> tuple[Array, Array]:
+def _sum_in_parts(values: Array, bound: Array, together: bool = True) -> tuple[Array, Array]:
     """Two numbers whose sum, not yet rounded, is that of at most _BLOCK values."""
     bits = (values.shape[-1] + 1).bit_length()  # what a sum of so many can carry beyond its terms
     _, exponent = jnp.frexp(bound)
@@ -56,11 +56,12 @@ def _sum_in_parts(values: Array, bound: Array) -> tuple[Array, Array]:
     leading = (first + values) - first
     rest = jnp.where(splits, values - leading, 0)
     middle = (second + rest) - second
-    # One reduction of triples: for three the compiler would write every operand to memory first.
-    zero = jnp.zeros((), values.dtype)
-    total, correction, last = jax.lax.reduce(
-        (leading, middle, rest - middle), (zero,) * 3, _add_parts, (values.ndim - 1,)
-    )
+    parts = (leading, middle, rest - middle)
+    if together:  # for three reductions the compiler would write every operand to memory first
+        zero = jnp.zeros((), values.dtype)
+        total, correction, last = jax.lax.reduce(parts, (zero,) * 3, _add_parts, (values.ndim - 1,))
+    else:
+        total, correction, last = (jnp.sum(part, axis=-1) for part in parts)
     return total, correction + last
 
 

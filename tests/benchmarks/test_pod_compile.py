@@ -1,0 +1,61 @@
+"""Compiled for 8 and for 256 chips, nothing travels but scalars, and the memory of a chip stays the same."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+MIXING = [
+    f"{name}, {form}"
+    for name in ("mixup", "cutmix")
+    for form in ("grouped", "4 groups a chip, λ a row", "grouped, backward")
+]
+LOSSES = [f"{name}, and gradients" for name in ("outlier exposure", "energy, pairwise", "energy, mean")]
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"),
+    pytest.mark.xdist_group("libtpu"),  # one process at a time may hold it
+]
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """By program, the figures for 8 chips and for 256."""
+    out = tmp_path_factory.mktemp("pods") / "figures.json"
+    command = [sys.executable, "-m", "benchmarks.pod_compile", "--topology", "v5e:2x4", "v5e:16x16", "--json", str(out)]
+    command += ["--only", *MIXING, *LOSSES, "mixup, global"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    rows = json.loads(out.read_text())
+    return {name: [row for row in rows if row["program"] == name] for name in {row["program"] for row in rows}}
+
+
+@pytest.mark.parametrize("program", MIXING)
+def test_mixing_sends_nothing(figures, program):
+    assert [row["chips"] for row in figures[program]] == [8, 256]
+    assert [row["collectives"] for row in figures[program]] == [{}, {}]
+
+
+@pytest.mark.parametrize("program", LOSSES)
+def test_losses_send_scalars(figures, program):
+    small, large = figures[program]
+    for row in (small, large):
+        assert set(row["collectives"]) == {"all-reduce"}
+        assert row["collective_bytes"] < 128
+    assert small["collective_bytes"] == large["collective_bytes"]
+
+
+@pytest.mark.parametrize("program", MIXING + LOSSES)
+def test_temporaries_do_not_grow_with_the_pod(figures, program):
+    small, large = (row["temporary_bytes"] for row in figures[program])
+    assert large <= small * 1.001
+    assert small < 1e8  # of 128 images, 38.5 MB, a copy at most
+
+
+def test_a_global_permutation_is_seen_to_send_the_batch_and_to_outgrow_a_chip(figures):
+    small, large = figures["mixup, global"]
+    assert small["collectives"]["all-gather"] >= 1
+    assert small["collective_bytes"] > 3e8
+    assert "out of memory" in large["error"]
