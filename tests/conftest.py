@@ -3,13 +3,24 @@
 import gc
 import os
 
-# Before anything imports jax: no search for a TPU where its compiler is installed, unless asked for, and several devices
-# on one host, for the tests of sharding.
+# Before anything imports jax: no search for a TPU where only its compiler is installed, and several devices on one
+# host, for the tests of sharding.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
 import jax
 import pytest
+
+# Each of these shares a costly run among its tests, so they stay in one worker.
+_TOGETHER = ("tests/benchmarks/test_pod_compile.py", "tests/examples/pod/", "tests/processes/")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for part in _TOGETHER:
+            if part in item.path.as_posix():
+                item.add_marker(pytest.mark.xdist_group(part))
+
 
 _TESTS_A_SWEEP = 50
 _since_sweep = 0

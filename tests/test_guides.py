@@ -4,15 +4,37 @@ import re
 from pathlib import Path
 
 import jax
+import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def test_the_porting_guide_runs(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "porting.md").read_text(), re.DOTALL)
-    assert len(blocks) == 9
-    scope = {}
+@pytest.fixture(autouse=True)
+def default_promotion():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for block in blocks:
-            exec(compile(block, "docs/porting.md", "exec"), scope)
+        yield
+
+
+def run(name, blocks):
+    code = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
+    assert len(code) == blocks
+    scope = {}
+    for block in code:
+        exec(compile(block, f"docs/{name}", "exec"), scope)
+
+
+def test_the_porting_guide_runs(capsys):
+    run("porting.md", 9)
     assert "agrees" in capsys.readouterr().out
+
+
+def test_the_guide_to_pods_runs():
+    run("pods.md", 5)
+
+
+def test_the_guide_to_pods_runs_on_one_device(monkeypatch):
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    make_mesh = jax.make_mesh
+    monkeypatch.setattr(jax, "make_mesh", lambda *args, **kwargs: make_mesh(*args, devices=one, **kwargs))
+    run("pods.md", 5)

@@ -14,10 +14,7 @@ MIXING = [
 ]
 LOSSES = [f"{name}, and gradients" for name in ("outlier exposure", "energy, pairwise", "energy, mean")]
 
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"),
-    pytest.mark.xdist_group("libtpu"),  # one process at a time may hold it
-]
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
 
 
 @pytest.fixture(scope="module")
