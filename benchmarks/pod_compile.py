@@ -41,7 +41,8 @@ import ood_jax
 from .hlo import collectives
 from .vit import CLASSES, initial_state, train_step
 
-TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:16x16x16")
+# A pair of each kind of chip, for each kind needs other amounts of memory.
+TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:2x2x2", "v5p:16x16x16")
 EACH = 128
 IMAGE = (224, 224, 3)
 
@@ -135,12 +136,12 @@ def compiled_figures(program: Program) -> dict[str, Any]:
 
 def row(figures: dict[str, Any]) -> str:
     """One line of the table in docs/pods.md."""
-    name, chips = figures["program"], figures["chips"]
+    start = f"| {figures['program']} | {figures['chips']:,} {figures['topology'].partition(':')[0]} |"
     if "error" in figures:
-        return f"| {name} | {chips:,} | {figures['error']} | | | | {figures['seconds']:.0f} |"
+        return f"{start} {figures['error']} | | | | {figures['seconds']:.0f} |"
     kinds = ", ".join(f"{count} {kind}" for kind, count in figures["collectives"].items()) or "none"
     sizes = " | ".join(megabytes(figures[f"{what}_bytes"]) for what in ("collective", "temporary", "accessed"))
-    return f"| {name} | {chips:,} | {kinds} | {sizes} | {figures['seconds']:.0f} |"
+    return f"{start} {kinds} | {sizes} | {figures['seconds']:.0f} |"
 
 
 def megabytes(size: float) -> str:
