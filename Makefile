@@ -11,7 +11,7 @@ demo: $(VENV)/.examples
 	$(BIN)/python -m examples.digits
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n logical --dist loadgroup
+	$(BIN)/python -m pytest -n logical
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

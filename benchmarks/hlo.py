@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _KINDS = "all-reduce|all-gather|(?:ragged-)?all-to-all|collective-permute|collective-broadcast|reduce-scatter|send"
-_INSTRUCTION = re.compile(rf"= (?P<result>\(.*?\)|\S+) (?P<kind>{_KINDS})(?P<start>-start)?\(")
+_INSTRUCTION = re.compile(
+    rf"^\s*(?:ROOT )?%?\S+ = (?P<result>\(.*?\)|\S+) (?P<kind>{_KINDS})(?P<start>-start)?\(", re.MULTILINE
+)
 _SHAPE = re.compile(r"\b(pred|[a-z]+\d+[a-z0-9]*)\[([\d,]*)\]")
 
 
@@ -20,10 +22,22 @@ class Collective(NamedTuple):
 def collectives(text: str) -> Iterator[Collective]:
     """Every collective of a program's HLO text."""
     for match in _INSTRUCTION.finditer(text):
-        sizes = [_bytes(*shape) for shape in _SHAPE.findall(match["result"])]
-        if match["start"] and match["kind"] in ("all-gather", "collective-permute"):
-            sizes = sizes[1:2]  # the result of the start holds its operand too
-        yield Collective(match["kind"], sum(sizes))
+        result = match["result"]
+        if match["start"] and match["kind"] != "all-reduce":
+            result = _elements(result)[1]  # the result of the start holds its operands too, first
+        yield Collective(match["kind"], sum(_bytes(*shape) for shape in _SHAPE.findall(result)))
+
+
+def _elements(result: str) -> list[str]:
+    """The elements of a tuple, which may be tuples."""
+    parts, depth = [""], 0
+    for character in result[1:-1]:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _bytes(dtype: str, shape: str) -> int:

@@ -96,6 +96,15 @@ def check_groups(n: int, groups: Any) -> None:
         )
 
 
+def check_axis_name(axis_name: Any) -> None:
+    names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
+    if axis_name is not None and not (names and all(isinstance(name, str) for name in names)):
+        raise TypeError(
+            f"`axis_name` must be the name of a mesh axis or a tuple of names, got {axis_name!r}; give the names that "
+            "`shard_map` or `pmap` was given."
+        )
+
+
 def check_shards(groups: int | None, shards: int, axis_name: Any) -> None:
     """With a batch split over a named axis, whole groups lie on each shard."""
     if groups is None or groups % shards:

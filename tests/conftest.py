@@ -11,17 +11,6 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 import jax
 import pytest
 
-# Each of these shares a costly run among its tests, so they stay in one worker.
-_TOGETHER = ("tests/benchmarks/test_pod_compile.py", "tests/examples/pod/", "tests/processes/")
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        for part in _TOGETHER:
-            if part in item.path.as_posix():
-                item.add_marker(pytest.mark.xdist_group(part))
-
-
 _TESTS_A_SWEEP = 50
 _since_sweep = 0
 

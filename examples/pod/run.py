@@ -51,6 +51,8 @@ def run(options: Options) -> None:
         state = train(options, trainer, copy_to_all(trainer.mesh, host), data, description)
         if is_first():
             finish(options, trainer, state, data)
+        # The others wait here, where they are heard from, and not in the farewell, which has a limit of time.
+        multihost_utils.sync_global_devices("finished")
 
 
 def check_layout(options: Options) -> None:

@@ -105,6 +105,8 @@ def check_same_options(options: "Options") -> None:
 
 
 def _meet(options: "Options") -> None:
+    # Else JAX takes SIGTERM for the notice of a later end, which a run that resumes from any step has no need of.
+    jax.config.update("jax_enable_preemption_service", False)
     where: dict[str, Any] = {}
     if options.coordinator is not None:
         if options.process == 0:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from .._checks import check_choice
+from .._checks import check_axis_name, check_choice
 from .._sharding import AxisName
 from ._sum import accurate_sum
 
@@ -36,6 +36,7 @@ def masked_sum(
 
     Values may come in parts that are yet to be added, which saves a rounding a row.
     """
+    check_axis_name(axis_name)
     parts = [values] if isinstance(values, jax.Array) else values
     terms = jnp.stack([jnp.where(counted, part, 0) for part in jnp.broadcast_arrays(*parts)], axis=-1).reshape(-1)
     total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]

@@ -52,6 +52,10 @@ def _sum_in_parts(values: Array, bound: Array, together: bool = True) -> tuple[A
     first = jnp.ldexp(jnp.ones_like(bound), exponent + bits)
     splits = jnp.isfinite(bound) & jnp.isfinite(first)  # infinities just sum
     first = jnp.where(splits, first, 0)
+    if not together:
+        # Each reduction may compute its parts anew. Where the values are products, one may fuse product and sum and
+        # another not, and then the parts do not add up to the values. A product plus zero rounds the same either way.
+        values = values + jnp.where(splits, bound * 0, 0)
     second = first * 2.0 ** (bits - jnp.finfo(values.dtype).nmant)  # above every rest
     leading = (first + values) - first
     rest = jnp.where(splits, values - leading, 0)

@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._checks import as_number, check_choice, check_flag, check_groups, check_key, check_shards, check_size
+from .._checks import (
+    as_number,
+    check_axis_name,
+    check_choice,
+    check_flag,
+    check_groups,
+    check_key,
+    check_shards,
+    check_size,
+)
 from .._sharding import AxisName
 from ._beta import symmetric_beta
 
@@ -26,6 +35,7 @@ def check_draw(
     check_flag("fold", fold)
     check_choice("pairing", pairing, ("permute", "roll", "flip"))
     check_flag("per_example", per_example)
+    check_axis_name(axis_name)
     shards = 1 if axis_name is None else jax.lax.axis_size(axis_name)
     check_groups(n * shards, groups)
     if axis_name is not None:

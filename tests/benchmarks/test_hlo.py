@@ -10,6 +10,12 @@ LINES = {
     "  %a = bf16[1024,224]{1,0:T(8,128)} all-gather(%x)": [("all-gather", 1024 * 224 * 2)],
     "  ROOT %a = (bf16[4]{0}, bf16[32]{0}) all-gather-start(%x)": [("all-gather", 64)],
     "  %a = (u8[6]{0}, u8[6]{0}, u32[], u32[]) collective-permute-start(%x)": [("collective-permute", 6)],
+    "  %a = ((f32[4]{0:T(8,128)(2,1)}, f32[4]), (f32[32], f32[64])) all-gather-start(%x)": [("all-gather", 384)],
+    "  %a = ((bf16[4], bf16[8]), (bf16[4], bf16[8]), u32[], u32[]) collective-permute-start(%x)": [
+        ("collective-permute", 24)
+    ],
+    "  %a = ((f32[16]), f32[2]) reduce-scatter-start(%x)": [("reduce-scatter", 8)],
+    '  %a = f32[2] add(%x), metadata={op_name="b = f32 all-reduce("}': [],
     "  %a = bf16[32]{0} all-gather-done(%x)": [],
     "  %a = f32[4]{0} add(f32[4] %all-reduce, f32[4] %y)": [],
     "  %a = pred[8]{0} all-to-all(%x)": [("all-to-all", 8)],

@@ -56,6 +56,8 @@ CASES = {
     "groups that do not divide": (partial(mixup, KEY, X, Y, groups=4), ValueError, "groups", "6 rows", "divisor"),
     "no groups": (partial(mixup, KEY, X, Y, groups=0), ValueError, "groups", "0", "at least 1"),
     "negative groups": (partial(draw_cutmix, KEY, 6, (4, 5), groups=-2), ValueError, "groups", "-2", "at least"),
+    "an axis by number": (partial(mixup, KEY, X, Y, groups=6, axis_name=0), TypeError, "axis_name", "got 0", "names"),
+    "no axes": (partial(draw_cutmix, KEY, 6, (4, 5), axis_name=()), TypeError, "axis_name", "()", "names"),
     "groups of a half": (partial(draw_mixup, KEY, 6, groups=2.0), TypeError, "groups", "float", "Python int"),
     "groups true": (partial(draw_mixup, KEY, 6, groups=True), TypeError, "groups", "bool", "Python int"),
     "per_example a number": (partial(mixup, KEY, X, Y, per_example=1), TypeError, "per_example", "1", "True or"),

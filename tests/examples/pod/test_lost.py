@@ -24,6 +24,14 @@ def test_a_silent_process_is_given_up(tmp_path):
         assert "give the same command again, to every process, to resume from step" in team.last_line(0)
 
 
+def test_a_process_asked_to_end_does_and_the_others_too(tmp_path):
+    with Team(tmp_path / "run", 2, *LONG) as team:
+        wait_for_steps(team, tmp_path / "run")
+        team.kill(1, signal.SIGTERM)
+        assert team.wait(ENDED) == {0: LOST, 1: -signal.SIGTERM}
+        assert "give the same command again, to every process, to resume from step" in team.last_line(0)
+
+
 def test_a_process_that_never_comes_is_given_up(tmp_path):
     with contextlib.ExitStack() as stack:
         # Two runs: of one only process 0 comes, of the other only process 1.

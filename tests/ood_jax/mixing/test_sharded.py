@@ -104,6 +104,26 @@ def test_every_style_gives_the_single_device_result(name, style, devices, whole)
     assert_same(name, run(all_forms(name, axis_name), devices), whole[name])
 
 
+@pytest.mark.parametrize("alpha", [0.4, 2.5])
+def test_the_last_bit_of_lam_is_the_same_with_one_group_a_device(alpha):
+    # α is traced here, not a constant that the compiler works into the formula.
+    draw = partial(ood_jax.draw_mixup, n=N // DEVICES, groups=DEVICES, axis_name="data")
+    mapped = jax.jit(
+        jax.shard_map(
+            lambda key, alpha: draw(key, alpha=alpha).lam,
+            mesh=mesh_of(DEVICES),
+            in_specs=(PartitionSpec(), PartitionSpec()),
+            out_specs=ROWS,
+        )
+    )
+    mix = jax.jit(lambda key, x, y, alpha: ood_jax.mixup(key, x, y, alpha=alpha, groups=DEVICES).lam)
+    x, y = placed(mesh_of(DEVICES), X, Y)
+    for key in jax.random.split(KEY, 60):
+        expected = ood_jax.draw_mixup(key, N, alpha=alpha, groups=DEVICES).lam
+        np.testing.assert_array_equal(mapped(key, alpha), expected)
+        np.testing.assert_array_equal(mix(key, x, y, alpha), np.repeat(expected, N // DEVICES))
+
+
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 @BOTH
 def test_a_batch_over_two_mesh_axes(name, kind, whole):
