@@ -71,9 +71,9 @@ def parse(argv: Sequence[str] | None, *, prog: str, splits: int, out: Path) -> a
     def add(name: str, text: str, **settings: Any) -> None:
         parser.add_argument(name, help=f"{text} (default: %(default)s)", **settings)
 
-    add("--splits", "random splits to average over", type=_whole(1), default=splits, metavar="N")
-    add("--steps", "training steps of each network", type=_whole(1), default=STEPS, metavar="N")
-    add("--seed", "of everything random", type=_whole(0, 2**32 - 1), default=0, metavar="N")
+    add("--splits", "random splits to average over", type=whole(1), default=splits, metavar="N")
+    add("--steps", "training steps of each network", type=whole(1), default=STEPS, metavar="N")
+    add("--seed", "of everything random", type=whole(0, 2**32 - 1), default=0, metavar="N")
     add("--out", "folder for the table, the results and the pictures", type=Path, default=out, metavar="DIR")
     names = list(METHODS)
     parser.add_argument(
@@ -95,7 +95,9 @@ def parse(argv: Sequence[str] | None, *, prog: str, splits: int, out: Path) -> a
     return options
 
 
-def _whole(least: int, most: float = float("inf")) -> Callable[[str], int]:
+def whole(least: int, most: float = float("inf")) -> Callable[[str], int]:
+    """Reads an option that is a whole number within limits."""
+
     def parse_whole(text: str) -> int:
         try:
             value = int(text)

@@ -1,10 +1,11 @@
 """The command line. All processes get the same options, but for `--process`."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..digits.cli import whole
 from .data import DATA
 
 
@@ -35,20 +36,20 @@ def parse(argv: Sequence[str] | None) -> Options:
 
     add("--out", "folder that all processes share", type=Path, default=Path("out/pod"), metavar="DIR")
     add("--data", "what to learn: digits, or Fashion-MNIST", choices=list(DATA), default="digits")
-    add("--steps", "training steps in all", type=_whole(1), default=400, metavar="N")
-    add("--batch", "rows of a batch, all processes together", type=_whole(1), default=64, metavar="B")
-    add("--groups", "CutMix stays inside each of this many parts of a batch", type=_whole(1), default=8, metavar="G")
-    add("--checkpoint-every", "steps from one checkpoint to the next", type=_whole(1), default=50, metavar="N")
-    add("--seed", "of everything random", type=_whole(0, 2**32 - 1), default=0, metavar="N")
-    add("--patience", "seconds to wait for a silent process", type=_whole(1), default=60, metavar="S")
+    add("--steps", "training steps in all", type=whole(1), default=400, metavar="N")
+    add("--batch", "rows of a batch, all processes together", type=whole(1), default=64, metavar="B")
+    add("--groups", "CutMix stays inside each of this many parts of a batch", type=whole(1), default=8, metavar="G")
+    add("--checkpoint-every", "steps from one checkpoint to the next", type=whole(1), default=50, metavar="N")
+    add("--seed", "of everything random", type=whole(0, 2**32 - 1), default=0, metavar="N")
+    add("--patience", "seconds to wait for a silent process", type=whole(1), default=60, metavar="S")
 
     meeting = parser.add_argument_group(
         "where the processes meet",
         "All three, or none where JAX finds out: one process, a TPU pod, SLURM, Open MPI.",
     )
     meeting.add_argument("--coordinator", metavar="HOST:PORT", help="an address of process 0, and a free port there")
-    meeting.add_argument("--processes", type=_whole(1), metavar="P", help="how many; 1 alone: do not look for others")
-    meeting.add_argument("--process", type=_whole(0), metavar="I", help="which of them this is, counted from 0")
+    meeting.add_argument("--processes", type=whole(1), metavar="P", help="how many; 1 alone: do not look for others")
+    meeting.add_argument("--process", type=whole(0), metavar="I", help="which of them this is, counted from 0")
     options = Options(**vars(parser.parse_args(argv)))
     _check_meeting(parser, options)
     return options
@@ -63,17 +64,3 @@ def _check_meeting(parser: argparse.ArgumentParser, options: Options) -> None:
         parser.error(f"argument --process: must be at most {options.processes - 1}, got {options.process}")
     if options.coordinator is not None and not options.coordinator.rpartition(":")[2].isdecimal():
         parser.error(f"argument --coordinator: must be HOST:PORT, got {options.coordinator!r}")
-
-
-def _whole(least: int, most: float = float("inf")) -> Callable[[str], int]:
-    def parse_whole(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
-        if not least <= value <= most:
-            limits = f"at least {least}" if value < least else f"at most {most}"
-            raise argparse.ArgumentTypeError(f"must be {limits}, got {value}")
-        return value
-
-    return parse_whole

@@ -13,7 +13,6 @@ import pytest
 
 from . import together
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 HERE = Path(__file__).parent
 # Has a child of its own, and tells of both by their numbers.
 SLEEPS = """

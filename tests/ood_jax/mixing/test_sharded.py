@@ -286,20 +286,18 @@ def test_losses_of_a_mixed_batch_on_explicit_axes():
     assert jax.typeof(targets).sharding.spec[0] == "data"
 
 
-@pytest.mark.parametrize(
-    ("groups", "expected"), [(None, "got None"), (4, "got 4"), (12, "got 12")], ids=["none", "too few", "no multiple"]
-)
+MISFITS = {
+    None: "`groups` must be a multiple of the 8 shards of axis 'data', got None",
+    4: "got 4; .* Pass groups=8 for one group a shard",
+    12: "`groups` must divide the batch, got 32 rows and groups=12",
+}
+
+
+@pytest.mark.parametrize("groups", MISFITS)
 @BOTH
-def test_groups_must_fit_the_shards(name, groups, expected):
-    run, _ = STYLES["shard_map"]
-    with pytest.raises(ValueError, match=rf"`groups` must be .*{expected}|`groups` must divide .*groups={groups}"):
-        run(lambda key, x, y: FUNCTIONS[name](key, x, y, groups=groups, axis_name="data"), DEVICES)
-
-
-def test_the_message_names_the_axis_and_the_way_out():
-    run, _ = STYLES["shard_map"]
-    with pytest.raises(ValueError, match=r"8 shards of axis 'data', got 4; .* Pass groups=8 for one group a shard"):
-        run(lambda key, x, y: ood_jax.mixup(key, x, y, groups=4, axis_name="data"), DEVICES)
+def test_groups_must_fit_the_shards(name, groups):
+    with pytest.raises(ValueError, match=MISFITS[groups]):
+        with_shard_map(partial(FUNCTIONS[name], groups=groups, axis_name="data"), DEVICES)
 
 
 def test_an_unknown_axis_name_is_an_error():
