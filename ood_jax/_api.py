@@ -15,20 +15,28 @@ import numpy as np
 
 _STATIC = frozenset(
     {
+        "apply",
         "axis_name",
+        "bins",
+        "block",
         "criterion",
         "data_format",
+        "dim",
         "fold",
         "form",
         "geometry",
         "groups",
         "image_size",
+        "k",
+        "method",
         "n",
         "num_classes",
         "pairing",
         "per_example",
+        "positive",
         "reduction",
         "shape",
+        "top",
     }
 )
 

@@ -28,6 +28,10 @@ def test_the_porting_guide_runs(capsys):
     assert "agrees" in capsys.readouterr().out
 
 
+def test_the_guide_to_scores_runs():
+    run("scores.md", 4)
+
+
 def test_the_guide_to_pods_runs():
     run("pods.md", 5)
 

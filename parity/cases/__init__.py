@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from ..draws import draw_cases
 from ._case import Case as Case
+from .detectors import detector_cases
 from .losses import loss_cases
 from .mixing import mixing_cases
+from .scores import score_cases
 from .targets import target_cases
 
 
@@ -14,4 +16,6 @@ def cases() -> Iterator[Case]:
     yield from mixing_cases()
     yield from target_cases()
     yield from loss_cases()
+    yield from score_cases()
+    yield from detector_cases()
     yield from (Case(*draws) for draws in draw_cases())

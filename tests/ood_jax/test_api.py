@@ -11,55 +11,92 @@ import pytest
 
 import ood_jax
 
-FUNCTIONS = [
-    "apply_cutmix",
-    "apply_mixup",
-    "calibrate_margins",
-    "cutmix",
-    "cutmix_box",
-    "draw_cutmix",
-    "draw_mixup",
-    "energy_bounded_loss",
-    "energy_regularized_loss",
-    "free_energy",
-    "kornia_box",
-    "mixup",
-    "mixup_criterion",
-    "mixup_cross_entropy",
-    "outlier_exposure_loss",
-    "soft_targets",
-    "symmetric_beta",
-    "timm_box",
-]
-TUPLES = ["Box", "CutMixDraw", "Margins", "Mixed", "MixupDraw"]
+FUNCTIONS = {
+    "ood_jax": [
+        "apply_cutmix",
+        "apply_mixup",
+        "calibrate_margins",
+        "cutmix",
+        "cutmix_box",
+        "draw_cutmix",
+        "draw_mixup",
+        "energy_bounded_loss",
+        "energy_regularized_loss",
+        "free_energy",
+        "kornia_box",
+        "mixup",
+        "mixup_criterion",
+        "mixup_cross_entropy",
+        "outlier_exposure_loss",
+        "soft_targets",
+        "symmetric_beta",
+        "timm_box",
+    ],
+    "ood_jax.scores": [
+        "ash_features",
+        "energy_score",
+        "entropy_score",
+        "fit_knn",
+        "fit_mahalanobis",
+        "fit_react",
+        "fit_vim",
+        "fit_vim_subspace",
+        "gen_score",
+        "kl_uniform_score",
+        "knn_score",
+        "mahalanobis_score",
+        "max_logit_score",
+        "merge",
+        "msp_score",
+        "odin_score",
+        "react_features",
+        "relative_mahalanobis_score",
+        "scale_features",
+        "update",
+        "vim_score",
+    ],
+}
+TUPLES = {
+    "ood_jax": ["Box", "CutMixDraw", "Margins", "Mixed", "MixupDraw"],
+    "ood_jax.scores": ["KNNState", "MahalanobisState", "ReactState", "VimState"],
+}
 
 
-def test_the_public_names_are_exactly_these():
-    submodules = {"losses", "mixing"}
-    public = {name for name in vars(ood_jax) if not name.startswith("_")} - submodules
-    assert public == set(FUNCTIONS) | set(TUPLES)
+def named(table):
+    return pytest.mark.parametrize(("module", "name"), [(module, name) for module in table for name in table[module]])
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_key_comes_first_and_defaults_are_keyword_only(name):
-    parameters = list(inspect.signature(getattr(ood_jax, name)).parameters.values())
+def public(module, name):
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_the_public_names_are_exactly_these(module):
+    names = vars(importlib.import_module(module))
+    found = {name for name in names if not name.startswith("_") and not inspect.ismodule(names[name])}
+    assert found == {*FUNCTIONS[module], *TUPLES[module]}
+
+
+@named(FUNCTIONS)
+def test_key_comes_first_and_defaults_are_keyword_only(module, name):
+    parameters = list(inspect.signature(public(module, name)).parameters.values())
     if any(parameter.name == "key" for parameter in parameters):
         assert parameters[0].name == "key"
     # A whole input may be absent, and a shape is positional as in jax.random; every option is keyword-only.
-    positional = {"logits_out", "shape"}
+    positional = {"logits_out", "shape", "labels"}
     for parameter in parameters:
         if parameter.default is not inspect.Parameter.empty and parameter.name not in positional:
             assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_function_is_jitted(name):
-    assert hasattr(getattr(ood_jax, name), "lower")
+@named(FUNCTIONS)
+def test_function_is_jitted(module, name):
+    assert hasattr(public(module, name), "lower")
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_docstring_documents_every_argument_and_section(name):
-    function = getattr(ood_jax, name)
+@named(FUNCTIONS)
+def test_docstring_documents_every_argument_and_section(module, name):
+    function = public(module, name)
     documentation = inspect.getdoc(function)
     for section in ("Args:", "Returns:", "Raises:", "Example:", "References:"):
         assert section in documentation
@@ -68,23 +105,24 @@ def test_docstring_documents_every_argument_and_section(name):
         assert f"\n  {parameter}: " in described
 
 
-@pytest.mark.parametrize("name", TUPLES)
-def test_tuple_documents_every_field(name):
-    cls = getattr(ood_jax, name)
+@named(TUPLES)
+def test_tuple_documents_every_field(module, name):
+    cls = public(module, name)
     for field in cls._fields:
         assert field in inspect.getdoc(cls)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_docstring_example_runs_and_calls_the_function(name):
-    examples = doctest.DocTestFinder(recurse=False).find(getattr(ood_jax, name), name)
-    assert sum(f"ood_jax.{name}(" in example.source for test in examples for example in test.examples) >= 1
+@named(FUNCTIONS)
+def test_docstring_example_runs_and_calls_the_function(module, name):
+    examples = doctest.DocTestFinder(recurse=False).find(public(module, name), name)
+    call = f"{module.removeprefix('ood_jax.')}.{name}("
+    assert sum(call in example.source for test in examples for example in test.examples) >= 1
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as a newcomer runs them
         for test in examples:
             assert doctest.DocTestRunner().run(test).failed == 0
 
 
-@pytest.mark.parametrize("module", ["ood_jax", "ood_jax.mixing", "ood_jax.losses"])
+@pytest.mark.parametrize("module", ["ood_jax", "ood_jax.mixing", "ood_jax.losses", "ood_jax.scores"])
 def test_module_examples_run(module):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
