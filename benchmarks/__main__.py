@@ -18,6 +18,8 @@ import torch
 import ood_jax
 from parity import definitions
 
+from . import metrics
+
 ROUNDS = 15
 
 
@@ -25,6 +27,7 @@ class Row(NamedTuple):
     name: str
     ours: Callable[[], Any]
     peer: Callable[[], Any]
+    rounds: int = ROUNDS
 
 
 def rows() -> Iterator[Row]:
@@ -32,6 +35,7 @@ def rows() -> Iterator[Row]:
     for shape in ((256, 10), (256, 1000), (256, 21841)):
         yield from loss_rows(shape)
     yield beta_row()
+    yield from (Row(*row, rounds=metrics.ROUNDS) for row in metrics.metric_rows())
 
 
 def mixing_rows() -> Iterator[Row]:
@@ -86,12 +90,12 @@ def milliseconds(run: Callable[[], Any]) -> float:
 
 def main() -> None:
     print(f"jax {jax.__version__} on {jax.default_backend()}, torch {torch.__version__} on {torch.get_num_threads()} "
-          f"threads; medians of {ROUNDS}")  # fmt: skip
+          f"threads; medians of {ROUNDS}, for metrics of {metrics.ROUNDS}")  # fmt: skip
     print(f"{'':<52}{'ours, ms':>10}{'peer, ms':>10}{'ratio':>8}")
     for row in rows():
         for run in (row.ours, row.peer):  # compile, and warm the caches
             milliseconds(run)
-        pairs = [(milliseconds(row.ours), milliseconds(row.peer)) for _ in range(ROUNDS)]
+        pairs = [(milliseconds(row.ours), milliseconds(row.peer)) for _ in range(row.rounds)]
         ours, peer = (statistics.median(times) for times in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
         print(f"{row.name:<52}{ours:>10.2f}{peer:>10.2f}{ratio:>8.2f}")

@@ -11,6 +11,7 @@ Every function is pure and jitted; those that draw take a typed PRNG key first. 
 on the last.
 """
 
+from . import metrics as metrics
 from . import scores as scores
 from .losses import Margins as Margins
 from .losses import calibrate_margins as calibrate_margins

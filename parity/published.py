@@ -1,7 +1,8 @@
 """The libraries that publish these functions in PyTorch, each pinned.
 
 incerto's mixing is the definitions'; two of its losses have changed since (our forms "cross_entropy" and "mean").
-kornia, torchvision and timm mix in ways of their own, and pytorch-ood reduces its losses another way.
+kornia, torchvision and timm mix in ways of their own, and pytorch-ood reduces its losses another way. scikit-learn and
+torchmetrics have metrics alone.
 """
 
 import importlib
@@ -49,6 +50,8 @@ SOURCES: Mapping[str, Source] = {
         Source("torchvision", "0.28.0", "torchvision.transforms.v2", "peers"),
         Source("timm", "1.0.31", "timm.data.mixup", "peers"),
         Source("pytorch-ood", "0.4.0", "pytorch_ood.loss", "peers"),
+        Source("scikit-learn", "1.9.1", "sklearn.metrics", "peers"),
+        Source("torchmetrics", "1.9.0", "torchmetrics.functional.classification", "peers"),
     )
 }
 

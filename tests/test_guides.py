@@ -32,6 +32,10 @@ def test_the_guide_to_scores_runs():
     run("scores.md", 4)
 
 
+def test_the_guide_to_metrics_runs():
+    run("metrics.md", 2)
+
+
 def test_the_guide_to_pods_runs():
     run("pods.md", 5)
 

@@ -6,6 +6,7 @@ from ..draws import draw_cases
 from ._case import Case as Case
 from .detectors import detector_cases
 from .losses import loss_cases
+from .metrics import metric_cases
 from .mixing import mixing_cases
 from .scores import score_cases
 from .targets import target_cases
@@ -18,4 +19,5 @@ def cases() -> Iterator[Case]:
     yield from loss_cases()
     yield from score_cases()
     yield from detector_cases()
+    yield from metric_cases()
     yield from (Case(*draws) for draws in draw_cases())

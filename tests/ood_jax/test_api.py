@@ -55,10 +55,26 @@ FUNCTIONS = {
         "update",
         "vim_score",
     ],
+    "ood_jax.metrics": [
+        "adaptive_expected_calibration_error",
+        "aupr",
+        "auroc",
+        "brier_score",
+        "ccr_at_fpr",
+        "detection_error",
+        "expected_calibration_error",
+        "fpr_at_tpr",
+        "histogram_metrics",
+        "merge_histograms",
+        "ood_metrics",
+        "oscr",
+        "score_histogram",
+    ],
 }
 TUPLES = {
     "ood_jax": ["Box", "CutMixDraw", "Margins", "Mixed", "MixupDraw"],
     "ood_jax.scores": ["KNNState", "MahalanobisState", "ReactState", "VimState"],
+    "ood_jax.metrics": ["OODMetrics", "ScoreHistogram"],
 }
 
 
@@ -122,7 +138,7 @@ def test_docstring_example_runs_and_calls_the_function(module, name):
             assert doctest.DocTestRunner().run(test).failed == 0
 
 
-@pytest.mark.parametrize("module", ["ood_jax", "ood_jax.mixing", "ood_jax.losses", "ood_jax.scores"])
+@pytest.mark.parametrize("module", ["ood_jax", "ood_jax.mixing", "ood_jax.losses", "ood_jax.scores", "ood_jax.metrics"])
 def test_module_examples_run(module):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 

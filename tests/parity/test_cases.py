@@ -27,7 +27,7 @@ def test_case_agrees(name):
 
 
 def test_the_table_covers_what_it_says():
-    assert len(CASES) == len(list(cases())) == 590
+    assert len(CASES) == len(list(cases())) == 621
     published = {
         "mixup": ["definition", "incerto", "kornia", "torchvision", "timm", "timm per row"],
         "cutmix": ["definition", "incerto", "kornia", "torchvision", "timm", "timm per row"],
@@ -52,6 +52,21 @@ def test_the_table_covers_what_it_says():
         "react": ["pytorch-ood"],
         "ash": ["pytorch-ood s", "pytorch-ood b", "pytorch-ood p"],
         "scale": ["pytorch-ood"],
+        "auroc": ["scikit-learn", "torchmetrics", "incerto", "pytorch-ood"],
+        "aupr": [
+            "scikit-learn average_precision",
+            "scikit-learn average_precision in",
+            "scikit-learn trapezoid",
+            "torchmetrics average_precision",
+            "pytorch-ood trapezoid",
+            "pytorch-ood trapezoid in",
+        ],
+        "fpr_at_tpr": ["scikit-learn first in", "pytorch-ood first", "incerto interp"],
+        "detection_error": ["scikit-learn"],
+        "oscr": ["pytorch-ood"],
+        "expected_calibration_error": ["torchmetrics", "incerto"],
+        "adaptive_expected_calibration_error": ["incerto", "pytorch-ood"],
+        "brier_score": ["incerto", "scikit-learn"],
         "draw_mixup": ["definition", "incerto", "torchvision", "timm"],
         "draw_cutmix": ["definition", "incerto", "kornia", "torchvision", "timm"],
     }
