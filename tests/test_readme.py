@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_training_step_runs_and_trains():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = CODE[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
 
     def model(params, x):
@@ -33,6 +34,15 @@ def test_the_training_step_runs_and_trains():
     assert losses[-1] < losses[0]
 
 
+def test_scores_and_metrics_run():
+    train, test, ood = (jax.random.normal(jax.random.key(seed), (100, 4)) for seed in range(3))
+    labels = jnp.arange(100) % 10
+    scope = {"train_features": train, "train_labels": labels, "test_features": test, "ood_features": 9 + ood}
+    with jax.numpy_dtype_promotion("standard"):
+        exec(compile(CODE[1], "README.md", "exec"), scope)
+        assert eval(CODE[1].splitlines()[-1], scope).auroc == 1
+
+
 def test_the_table_is_the_demos():
     table = (ROOT / "docs/demo/table.md").read_text()
     rows = [line for line in table.splitlines() if line.startswith("|")]
@@ -50,6 +60,7 @@ def test_links_lead_somewhere():
 def test_every_public_function_is_in_the_readme():
     import ood_jax
 
-    for name in vars(ood_jax):
-        if callable(getattr(ood_jax, name)) and name[0].islower() and not name.startswith("_"):
-            assert name in README
+    for module in (ood_jax, ood_jax.scores, ood_jax.metrics):
+        for name, value in vars(module).items():
+            if callable(value) and name[0].islower() and not name.startswith("_"):
+                assert f"`{name}" in README or f".{name}(" in README, name

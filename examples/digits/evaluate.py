@@ -1,6 +1,6 @@
 """How well a network's scores tell the known from the unknown.
 
-A score is higher for what looks more out-of-distribution: minus the largest softmax probability, or the free energy.
+A score is higher for what looks more out-of-distribution: 1 minus the largest softmax probability, or the free energy.
 
 - **AUROC**: the probability that an unknown image scores higher than a known one, ties counting half. 1 is perfect,
   0.5 a coin.
@@ -13,17 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
-import ood_jax
+from ood_jax import metrics, scores
 
-
-def softmax_score(logits: jax.Array) -> jax.Array:
-    return -jax.nn.softmax(logits).max(axis=-1)
-
-
-SCORES: dict[str, Callable[[jax.Array], jax.Array]] = {"softmax": softmax_score, "energy": ood_jax.free_energy}
+SCORES: dict[str, Callable[[jax.Array], jax.Array]] = {"softmax": scores.msp_score, "energy": scores.energy_score}
 UNKNOWNS = ("near", "far")
 METRICS = ("auroc", "fpr95")
 
@@ -52,19 +48,18 @@ class Estimate(NamedTuple):
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    return float(roc_auc_score(_labels(unknown, known), np.concatenate([unknown, known])))
+    return float(metrics.auroc(*map(jnp.asarray, (known, unknown))))
 
 
 def fpr95(known: np.ndarray, unknown: np.ndarray) -> float:
-    fpr, tpr = roc(known, unknown)
-    return float(fpr[np.argmax(tpr >= 0.95)])
+    return float(metrics.fpr_at_tpr(*map(jnp.asarray, (known, unknown)), positive="id"))
 
 
 def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of the unknown taken for known, and share of the known kept, from the strictest threshold to the laxest."""
-    # Known is positive here, so the score is negated. Every threshold is kept, for FPR95 needs the very first.
-    scores = -np.concatenate([known, unknown])
-    fpr, tpr, _ = roc_curve(_labels(known, unknown), scores, drop_intermediate=False)
+    # Known is positive here, so the score is negated.
+    is_known = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
+    fpr, tpr, _ = roc_curve(is_known, -np.concatenate([known, unknown]))
     return fpr, tpr
 
 
@@ -76,7 +71,3 @@ def measure(outcome: Outcome, score: str, unknown: str, metric: str) -> float:
 def estimate(values: Sequence[float]) -> Estimate:
     error = None if len(values) < 2 else float(np.std(values, ddof=1) / np.sqrt(len(values)))
     return Estimate(float(np.mean(values)), error)
-
-
-def _labels(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.ones(len(positive)), np.zeros(len(negative))])

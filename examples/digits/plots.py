@@ -22,7 +22,7 @@ COLORS = dict(zip(METHODS, ("#000000", "#E69F00", "#009E73", "#0072B2", "#D55E00
 STYLES = dict(zip(METHODS, ("-", "--", "-.", ":", "-"), strict=True))
 SOURCE_COLORS = {"known": "#0072B2", "near": "#E69F00", "far": "#CC79A7"}
 SOURCE_NAMES = {"known": "known digits", "near": "other digits (near)", "far": "photograph (far)"}
-SCORE_NAMES = {"softmax": "− largest softmax probability", "energy": "free energy"}
+SCORE_NAMES = {"softmax": "1 − largest softmax probability", "energy": "free energy"}
 BOX_COLOR = "#E69F00"
 FALSE_RATES = np.linspace(0, 1, 1001)
 COLUMNS = 12

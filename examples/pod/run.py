@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ..digits.evaluate import auroc, softmax_score
+from ..digits.evaluate import SCORES, auroc
 from . import folder
 from .checkpoints import Description, Flat, Writer, put_aside, read_newest
 from .cli import Options
@@ -168,7 +168,7 @@ def finish(options: Options, trainer: Trainer, state: State, data: Data) -> None
     result: dict[str, Any] = {
         "steps": int(host.step),
         "accuracy": float((np.asarray(known).argmax(-1) == data.y_test).mean()),
-        "auroc": auroc(np.asarray(softmax_score(known)), np.asarray(softmax_score(unknown))),
+        "auroc": auroc(*(np.asarray(SCORES["softmax"](logits)) for logits in (known, unknown))),
         "digest": digest(flatten(host)),
     }
     target = options.out / folder.RESULT

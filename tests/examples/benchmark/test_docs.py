@@ -1,0 +1,38 @@
+"""The tables in docs/results are those of the values beside them."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+from examples.benchmark import page, traps
+from examples.benchmark.cells import Cell
+from examples.benchmark.evaluate import Row
+from examples.benchmark.recipe import METHODS
+from examples.benchmark.summary import collect
+
+RESULTS = Path(__file__).parents[3] / "docs/results"
+
+
+def values_of(name):
+    measured = {}
+    with gzip.open(RESULTS / name, "rt", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            cell = Cell(row["dataset"], row["method"], row["framework"], int(row["seed"]))
+            measured.setdefault(cell, []).append(Row(row["metric"], float(row["value"]), row["score"], row["ood"]))
+    return measured
+
+
+def test_the_page_is_of_these_values():
+    measured = values_of("results.csv.gz")
+    assert len(measured) == len(METHODS) * 2 * 2 * 5
+    made = page.as_page(collect(measured)).splitlines()
+    written = (RESULTS / page.NAME).read_text(encoding="utf-8").splitlines()
+    assert made[4:] == written[4:]  # the lines before have the versions
+
+
+def test_every_trap_has_its_values_and_its_picture():
+    found = json.loads((RESULTS / "traps.json").read_text(encoding="utf-8"))
+    for name, trap in traps.TRAPS.items():
+        assert list(found[name]) == list(trap.variants)
+        assert f"results/trap-{name}.png" in (RESULTS.parent / "choosing.md").read_text(encoding="utf-8")
