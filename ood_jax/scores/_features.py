@@ -42,12 +42,14 @@ def check_labels(labels: Any, features: Array) -> None:
 
 def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None:
     """Labels whose values are at hand lie in [0, K), in the rows that count."""
-    values = _concrete(labels)
+    if not isinstance(num_classes, int) or num_classes < 1:
+        return  # its own check, which comes later, has more to say
+    values = concrete(labels)
     if values is None or not np.issubdtype(values.dtype, np.integer):
         return
     wrong = (values < 0) | (values >= num_classes)
     if where is not None:
-        counted = _concrete(where)
+        counted = concrete(where)
         if counted is None or counted.shape != values.shape:
             return
         wrong &= counted.astype(bool)
@@ -58,11 +60,11 @@ def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None
         )
 
 
-def _concrete(value: Any) -> np.ndarray | None:
+def concrete(value: Any) -> np.ndarray | None:
     """The numbers, unless they are traced or lie on another host."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.is_fully_addressable):
         return None
-    return np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int) else None
+    return np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int | float) else None
 
 
 def check_state(state: Any, kind: type, fit: str, name: str = "state") -> None:

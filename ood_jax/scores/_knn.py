@@ -56,8 +56,11 @@ def fit_knn(features: Float[Array, "*n d"]) -> KNNState:
 
 def normalized(rows: Array) -> Array:
     """At unit length; zeros stay zeros."""
-    # By the largest entry first, whose square could overflow or vanish.
+    # By the largest entry first, whose square could overflow or vanish; and before that by a power of two, for the
+    # quotient is computed as a product with the reciprocal, which of the largest numbers vanishes.
     largest = jnp.max(jnp.abs(rows), axis=-1, keepdims=True)
+    power = jnp.where(largest > 2.0**64, 2.0**-64, jnp.where(largest < 2.0**-64, 2.0**64, 1)).astype(rows.dtype)
+    rows, largest = rows * power, largest * power
     rows = rows / jnp.where(largest == 0, 1, largest)
     return rows / jnp.where(largest == 0, 1, length(rows)[:, None])
 

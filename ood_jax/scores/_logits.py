@@ -23,7 +23,8 @@ def msp_score(logits: Float[Array, "*n k"], *, temperature: Real[Array, ""] | fl
       temperature: T > 0. T <= 0 and NaN give NaN. Traced.
 
     Returns:
-      Scores (...) in [0, 1 - 1/K], float32 or wider; higher is more OOD. A row of -inf alone has no softmax: NaN.
+      Scores (...) in [0, 1 - 1/K], float32 or wider; higher is more OOD. A row of -inf alone has no softmax: NaN,
+      unless K is 1.
 
     Raises:
       TypeError: `logits` is not floating-point, or `temperature` not real.
@@ -113,7 +114,7 @@ def entropy_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
 
     Returns:
       Scores (...) in [0, log K], in nats, float32 or wider; higher is more OOD. A row of -inf alone has no softmax:
-      NaN.
+      NaN, unless K is 1.
 
     Raises:
       TypeError: `logits` is not floating-point.
@@ -143,7 +144,8 @@ def kl_uniform_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
       logits: (..., K), any float dtype; computed in float32 or wider.
 
     Returns:
-      Scores (...) no higher than 0, in nats, float32 or wider; higher is more OOD. A class of logit -inf makes it -inf.
+      Scores (...) no higher than 0, in nats, float32 or wider; higher is more OOD. A class of logit -inf makes it -inf,
+      one of +inf NaN.
 
     Raises:
       TypeError: `logits` is not floating-point.

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Real
 from .._api import checked, public
 from .._checks import as_number
 from .._dtypes import wide
-from ._features import check_features, check_state
+from ._features import check_features, check_state, concrete
 from ._layout import on_every_device
 
 # The bins are runs of float32 numbers: in their order, floats are like the integers of the same bits, and the integers
@@ -40,7 +40,8 @@ class ReactState(NamedTuple):
 
 
 def _check_percentile(percentile: Any) -> None:
-    if isinstance(percentile, int | float | np.number) and not 0 <= percentile <= 100:
+    value = concrete(percentile)
+    if value is not None and value.ndim == 0 and value.dtype.kind in "iuf" and not 0 <= value <= 100:
         raise ValueError(f"`percentile` must be from 0 to 100, got {percentile}; it is no fraction.")
 
 
@@ -51,7 +52,8 @@ def fit_react(features: Float[Array, "*n d"], *, percentile: Real[Array, ""] | f
 
     The percentile is that of `numpy.percentile` on every unit of every example. Activations are counted in bins so
     narrow that the threshold of any number of batches, brought in by `update` and `merge` in any order, is within 1e-5
-    of it, relative to its size; below 2^-32 in size it is 0. Its rank is rounded to float32.
+    of it, relative to its size; below 2^-32 in size it is 0. Its rank is rounded to float32, and so are the counts: a
+    bin with 2^24 or more loses what is added to it in ones and twos.
 
     Args:
       features: (..., D), any float dtype, fewer than 2^31 numbers a call.
@@ -119,13 +121,14 @@ def _counts(features: Array) -> Float[Array, "rows columns"]:
 def _threshold(counts: Array, percentile: Array) -> Float[Array, ""]:
     in_row = jnp.sum(counts, axis=1)
     up_to_row = jnp.cumsum(in_row)
-    last = up_to_row[-1] - 1
+    # From 2^24 on the float32 below a number is more than 1 away, and one less than it would be the number again.
+    last = jnp.minimum(up_to_row[-1] - 1, jnp.nextafter(up_to_row[-1], jnp.zeros_like(up_to_row[-1])))
 
     def value(rank: Array) -> Array:
-        row = jnp.searchsorted(up_to_row, rank, side="right")
+        row = jnp.minimum(jnp.searchsorted(up_to_row, rank, side="right"), _last_filled(in_row))
         before = up_to_row[row] - in_row[row]
         column = jnp.searchsorted(before + jnp.cumsum(counts[row]), rank, side="right")
-        return _middle(row * _COLUMNS + column)
+        return _middle(row * _COLUMNS + jnp.minimum(column, _last_filled(counts[row])))
 
     rank = last * percentile / 100
     below = jnp.floor(rank)
@@ -134,6 +137,11 @@ def _threshold(counts: Array, percentile: Array) -> Float[Array, ""]:
     # At a whole rank the next bin has no say, not even if it is beyond the last.
     between = jnp.where(rank == below, lower, lower + (upper - lower) * (rank - below))
     return jnp.where(known, between, jnp.nan)
+
+
+def _last_filled(counts: Array) -> Int[Array, ""]:
+    """Where rounded sums say that a rank lies beyond all, it lies in the last bin that has any."""
+    return jnp.max(jnp.where(counts > 0, jnp.arange(counts.size), 0))
 
 
 def _middle(place: Int[Array, ""]) -> Float[Array, ""]:

@@ -9,11 +9,12 @@ from jaxtyping import Array, Bool, Float, Real
 from .._api import checked, public
 from .._checks import as_number, check_choice
 from .._dtypes import wide
-from ._features import check_features
+from ._features import check_features, concrete
 
 
 def _check_percentile(features: Any, percentile: Any) -> None:
-    if not isinstance(percentile, int | float | np.number):
+    percentile = concrete(percentile)
+    if percentile is None or percentile.ndim or percentile.dtype.kind not in "iuf":
         return
     if not 0 <= percentile < 100:
         raise ValueError(f"`percentile` must be from 0 to below 100, got {percentile}; it is no fraction.")
@@ -67,7 +68,7 @@ def ash_features(
     if form == "b":
         pruned = jnp.where(largest.kept, total / largest.number, 0)
     if form == "s":
-        pruned = pruned * _factor(total, _total(pruned))
+        pruned = jnp.where(largest.kept, pruned * _factor(total, _total(pruned)), 0)  # 0 · ∞ is NaN
     return jnp.where(jnp.isnan(total), jnp.nan, pruned)  # an example with NaN must not lose it to the pruning
 
 

@@ -9,7 +9,7 @@ from examples.benchmark import page, traps
 from examples.benchmark.cells import Cell
 from examples.benchmark.evaluate import Row
 from examples.benchmark.recipe import METHODS
-from examples.benchmark.summary import collect
+from examples.benchmark.summary import collect, estimate
 
 RESULTS = Path(__file__).parents[3] / "docs/results"
 
@@ -29,6 +29,15 @@ def test_the_page_is_of_these_values():
     made = page.as_page(collect(measured)).splitlines()
     written = (RESULTS / page.NAME).read_text(encoding="utf-8").splitlines()
     assert made[4:] == written[4:]  # the lines before have the versions
+
+
+def test_what_is_said_of_ten_classes():
+    accuracy = [
+        row.value for rows in values_of("fashion-10.csv.gz").values() for row in rows if row.metric == "accuracy"
+    ]
+    assert len(accuracy) == 3
+    assert min(accuracy) > 0.92
+    assert f"{estimate(accuracy)}%" in (RESULTS.parent / "results.md").read_text(encoding="utf-8")
 
 
 def test_every_trap_has_its_values_and_its_picture():

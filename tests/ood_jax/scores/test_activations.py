@@ -52,7 +52,8 @@ def test_what_makes_the_threshold_nan():
     assert np.isnan(scores.fit_react(np.where(features > 0.9, np.nan, features), percentile=50).threshold)
     assert np.isnan(scores.fit_react(features[:0]).threshold)
     for percentile in (-1.0, 101.0, jnp.nan):
-        assert np.isnan(scores.fit_react(features, percentile=jnp.asarray(percentile)).threshold)
+        traced = jax.jit(lambda p: scores.fit_react(features, percentile=p))(percentile)
+        assert np.isnan(traced.threshold)
 
 
 def test_react_cuts_off_at_the_threshold():
@@ -98,7 +99,7 @@ def test_shaped_features(form):
     hidden = jnp.asarray(features).at[1, 3, 0].set(jnp.nan)  # the smallest of its example is pruned, NaN is not
     assert np.isnan(shape(hidden)[1, 3]).any()
     for percentile in (-1.0, 98.0, 100.0, jnp.nan):  # traced, so that it cannot raise
-        assert np.isnan(shape(features, percentile=jnp.asarray(percentile))).all()
+        assert np.isnan(jax.jit(lambda p: shape(features, percentile=p))(percentile)).all()
 
 
 def test_the_defaults_are_the_papers():
@@ -108,3 +109,18 @@ def test_the_defaults_are_the_papers():
         (scores.scale_features(features), 85.0, "scale"),
     ):
         np.testing.assert_allclose(result, np.apply_along_axis(shaped, -1, features, percentile, form), rtol=1e-5)
+
+
+def test_the_largest_percentile_of_more_than_float32_counts_one_by_one():
+    few = scores.fit_react(jnp.array([[1.0, 3.0]]), percentile=100)
+    for factor in (2.0**24, 2.0**25, 1e9):
+        # As many batches would have made it.
+        many = few._replace(counts=few.counts * jnp.float32(factor))
+        np.testing.assert_allclose(scores.merge(many, few).threshold, 3, rtol=1e-5)
+
+
+def test_a_factor_that_overflows_leaves_pruned_units_at_0():
+    ones = jnp.ones(1000)
+    shaped = np.asarray(scores.ash_features(ones, percentile=99.5))  # a factor of exp(200)
+    assert np.isinf(shaped).sum() == 5
+    assert (shaped == 0).sum() == 995

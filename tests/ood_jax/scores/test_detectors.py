@@ -143,6 +143,12 @@ def unit(features):
     return features / np.linalg.norm(features, axis=-1, keepdims=True)
 
 
+def test_rows_of_any_size_have_unit_length():
+    rows = np.array([[3e38, 3e38], [9e37, 1e37], [-3e38, 0], [1e-37, 1e-37], [2e-38, 0], [0, 0]], np.float32)
+    expected = unit(rows[:-1])
+    np.testing.assert_allclose(scores.fit_knn(rows).bank, [*expected, [0, 0]], rtol=1e-6)
+
+
 def test_knn_distances():
     bank = RNG.standard_normal((1000, D)).astype(np.float32) * RNG.uniform(1e-30, 1e30, (1000, 1)).astype(np.float32)
     queries = RNG.standard_normal((QUERIES, D)).astype(np.float32)
