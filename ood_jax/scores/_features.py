@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import check_array, check_where, describe
+from .._checks import check_array, check_size, check_where, describe
 from .._dtypes import wide
 
 
@@ -42,14 +42,13 @@ def check_labels(labels: Any, features: Array) -> None:
 
 def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None:
     """Labels whose values are at hand lie in [0, K), in the rows that count."""
-    if not isinstance(num_classes, int) or num_classes < 1:
-        return  # its own check, which comes later, has more to say
-    values = concrete(labels)
+    check_size("num_classes", num_classes, least=1)
+    values = _concrete(labels)
     if values is None or not np.issubdtype(values.dtype, np.integer):
         return
     wrong = (values < 0) | (values >= num_classes)
     if where is not None:
-        counted = concrete(where)
+        counted = _concrete(where)
         if counted is None or counted.shape != values.shape:
             return
         wrong &= counted.astype(bool)
@@ -60,7 +59,16 @@ def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None
         )
 
 
-def concrete(value: Any) -> np.ndarray | None:
+def known_number(value: Any) -> float | None:
+    """A real number, unless it is traced or lies on another host."""
+    known = _concrete(value)
+    if known is None or known.ndim:
+        return None
+    is_real = jnp.issubdtype(known.dtype, jnp.floating) or jnp.issubdtype(known.dtype, jnp.integer)
+    return float(known) if is_real else None
+
+
+def _concrete(value: Any) -> np.ndarray | None:
     """The numbers, unless they are traced or lie on another host."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.is_fully_addressable):
         return None

@@ -25,7 +25,8 @@ def gen_score(
         ImageNet's 1,000 classes. Static.
 
     Returns:
-      Scores (...) no lower than 0, float32 or wider; higher is more OOD.
+      Scores (...) no lower than 0, float32 or wider; higher is more OOD. A row of -inf alone has no softmax: NaN,
+      unless K is 1.
 
     Raises:
       TypeError: `logits` is not floating-point, `gamma` not real, or `top` not an integer.

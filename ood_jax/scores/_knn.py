@@ -11,7 +11,7 @@ from .._checks import check_axis_name, check_size
 from .._dtypes import wide
 from .._sharding import AxisName
 from ._features import as_rows, check_features, check_state, length
-from ._layout import by_example
+from ._layout import by_example, by_row
 
 
 class KNNState(NamedTuple):
@@ -51,10 +51,14 @@ def fit_knn(features: Float[Array, "*n d"]) -> KNNState:
       ICML 2022, section 3.
     """
     check_features("features", features)
-    return KNNState(normalized(as_rows(features)))
+    return KNNState(bank_of(features))
 
 
-def normalized(rows: Array) -> Array:
+def bank_of(features: Float[Array, "*n d"]) -> Float[Array, "m d"]:
+    return by_row(lambda features: _normalized(as_rows(features)), features)
+
+
+def _normalized(rows: Array) -> Array:
     """At unit length; zeros stay zeros."""
     # By the largest entry first, whose square could overflow or vanish; and before that by a power of two, for the
     # quotient is computed as a product with the reciprocal, which of the largest numbers vanishes.
@@ -119,7 +123,7 @@ def knn_score(
     dtype = wide(state.bank.dtype, features.dtype)
 
     def search(features: Array, bank: Array) -> Array:
-        rows = normalized(as_rows(features))
+        rows = _normalized(as_rows(features))
         best = _most_similar(jax.lax.stop_gradient(rows), jax.lax.stop_gradient(bank), k, block)
         if axis_name is None:
             distance = _distance(rows, bank, best.row[:, k - 1], best.similarity)

@@ -1,17 +1,30 @@
 """ODIN: a temperature, and a step of the input towards the predicted class."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from .._api import public
+from .._api import checked, public
 from .._checks import as_number, check_array, check_logits, describe
 from .._dtypes import wide
 from ._softmax import softmax
 
 
+def _check_apply(apply: Any) -> None:
+    if not callable(apply):
+        raise TypeError(f"`apply` must be a function from inputs to logits, got {describe(apply)}; pass it first.")
+    try:
+        hash(apply)
+    except TypeError:
+        raise TypeError(
+            f"`apply` must be hashable, for it is compiled, got {describe(apply)}; wrap it, as in `lambda x: model(x)`."
+        ) from None
+
+
+@checked(_check_apply)
 @public
 def odin_score(
     apply: Callable[[Float[Array, "n ..."]], Float[Array, "n k"]],
@@ -44,8 +57,8 @@ def odin_score(
       of 1 - 1/K, for any logits of a usual size.
 
     Raises:
-      TypeError: `apply` is not callable or does not return floating-point logits, `x` is not floating-point, or a
-        number not real.
+      TypeError: `apply` is not callable, is not hashable or does not return floating-point logits, `x` is not
+        floating-point, or a number not real.
       ValueError: `apply` returns other than (N, K) logits, or a number is not a scalar.
 
     Example:
@@ -64,8 +77,6 @@ def odin_score(
       Shiyu Liang, Yixuan Li, R. Srikant, "Enhancing The Reliability of Out-of-distribution Image Detection in Neural
       Networks", ICLR 2018, equations 1 and 2.
     """
-    if not callable(apply):
-        raise TypeError(f"`apply` must be a function from inputs to logits, got {describe(apply)}; pass it first.")
     check_array("x", x)
     if not jnp.issubdtype(x.dtype, jnp.floating) or x.ndim < 1:
         raise TypeError(

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Real
+from jaxtyping import Array, Float, Int, Real, UInt32
 
 from .._api import checked, public
 from .._checks import as_number
 from .._dtypes import wide
-from ._features import check_features, check_state, concrete
+from ._features import check_features, check_state, known_number
 from ._layout import on_every_device
 
 # The bins are runs of float32 numbers: in their order, floats are like the integers of the same bits, and the integers
@@ -21,7 +21,9 @@ _LOWEST, _HIGHEST = (int(np.float32(2.0**power).view(np.int32)) >> _DROPPED for 
 _EACH_SIGN = _HIGHEST - _LOWEST
 _ZERO = _EACH_SIGN + 1  # beyond the bins of either sign lies one more, for what is larger
 _COLUMNS = 4096
-_ROWS = -(-(2 * _ZERO + 1) // _COLUMNS)
+_ROWS = -(-(2 * _ZERO + 2) // _COLUMNS)
+_NAN = _ROWS * _COLUMNS - 1
+_FULL = 2**32 - 1  # a bin that has so many, or more
 
 
 class ReactState(NamedTuple):
@@ -30,19 +32,19 @@ class ReactState(NamedTuple):
     Attributes:
       threshold: what activations are cut off at.
       percentile: which percentile it is.
-      counts: how many activations are in each bin, 34 MB of whole numbers in floating point. They are for `update` and
-        `merge`; `react_features` reads the threshold alone.
+      counts: how many activations are in each bin, 34 MB; NaN have the last one. They are for `update` and `merge`;
+        `react_features` reads the threshold alone.
     """
 
     threshold: Float[Array, ""]
     percentile: Float[Array, ""]
-    counts: Float[Array, "rows columns"]
+    counts: UInt32[Array, "rows columns"]
 
 
 def _check_percentile(percentile: Any) -> None:
-    value = concrete(percentile)
-    if value is not None and value.ndim == 0 and value.dtype.kind in "iuf" and not 0 <= value <= 100:
-        raise ValueError(f"`percentile` must be from 0 to 100, got {percentile}; it is no fraction.")
+    value = known_number(percentile)
+    if value is not None and not 0 <= value <= 100:
+        raise ValueError(f"`percentile` must be from 0 to 100, got {value:g}; it is no fraction.")
 
 
 @checked(_check_percentile)
@@ -52,8 +54,9 @@ def fit_react(features: Float[Array, "*n d"], *, percentile: Real[Array, ""] | f
 
     The percentile is that of `numpy.percentile` on every unit of every example. Activations are counted in bins so
     narrow that the threshold of any number of batches, brought in by `update` and `merge` in any order, is within 1e-5
-    of it, relative to its size; below 2^-32 in size it is 0. Its rank is rounded to float32, and so are the counts: a
-    bin with 2^24 or more loses what is added to it in ones and twos.
+    of it, relative to its size; below 2^-32 in size it is 0. Counts are exact, up to 2^32 - 2 a bin, which of features
+    after a ReLU the zeros reach first. Of more than 2^24 activations the percentile's rank is rounded to float32, but
+    0 and 100 are always the smallest and the largest.
 
     Args:
       features: (..., D), any float dtype, fewer than 2^31 numbers a call.
@@ -61,8 +64,8 @@ def fit_react(features: Float[Array, "*n d"], *, percentile: Real[Array, ""] | f
         raises if its value is at hand, and makes the threshold NaN if it is traced. Traced.
 
     Returns:
-      `ReactState(threshold, percentile, counts)`, float32. The threshold is NaN if there are no activations, one of
-      them is NaN, or the percentile lies at 2^32 or beyond.
+      `ReactState(threshold, percentile, counts)`, float32 and counts uint32. The threshold is NaN if there are no
+      activations, one of them is NaN, a bin is full, or the percentile lies at 2^32 or beyond.
 
     Raises:
       TypeError: `features` is not floating-point, or `percentile` not real.
@@ -86,18 +89,24 @@ def fit_react(features: Float[Array, "*n d"], *, percentile: Real[Array, ""] | f
 
 
 def updated_react(state: ReactState, features: Float[Array, "*n d"]) -> ReactState:
-    counts = state.counts + _histogram(features)
+    counts = _sum(state.counts, _histogram(features))
     return ReactState(_threshold(counts, state.percentile), state.percentile, counts)
 
 
 def merged_react(one: ReactState, other: ReactState) -> ReactState:
     """Of both states' activations, if both ask for the same percentile."""
     percentile = jnp.where(one.percentile == other.percentile, one.percentile, jnp.nan)
-    counts = one.counts + other.counts
+    counts = _sum(one.counts, other.counts)
     return ReactState(_threshold(counts, percentile), percentile, counts)
 
 
-def _histogram(features: Array) -> Float[Array, "rows columns"]:
+def _sum(one: Array, other: Array) -> UInt32[Array, "rows columns"]:
+    """Of both counts; a bin that is full stays so, in whatever order."""
+    both = one + other
+    return jnp.where(both < one, jnp.uint32(_FULL), both)
+
+
+def _histogram(features: Array) -> UInt32[Array, "rows columns"]:
     if features.size >= 2**31:
         raise ValueError(
             f"`features` must be fewer than 2^31 numbers a call, got shape {features.shape}; bring them in with "
@@ -106,42 +115,51 @@ def _histogram(features: Array) -> Float[Array, "rows columns"]:
     return on_every_device(_counts, jax.lax.stop_gradient(features))
 
 
-def _counts(features: Array) -> Float[Array, "rows columns"]:
+def _counts(features: Array) -> UInt32[Array, "rows columns"]:
     values = features.reshape(-1).astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(values, jnp.int32)
     size = ((bits & 0x7FFFFFFF) >> _DROPPED) - _LOWEST
     size = jnp.clip(size, -1, _EACH_SIGN) + 1
-    bins = _ZERO + jnp.where(bits < 0, -size, size)
-    # Counted as integers, for a float32 that counts one by one stops at 2^24.
-    counts = jnp.zeros(_ROWS * _COLUMNS, jnp.int32).at[bins].add(1).reshape(_ROWS, _COLUMNS)
-    poison = jnp.where(jnp.any(jnp.isnan(values)), jnp.nan, 0).astype(jnp.float32)
-    return counts.astype(jnp.float32) + poison
+    bins = jnp.where(jnp.isnan(values), _NAN, _ZERO + jnp.where(bits < 0, -size, size))
+    return jnp.zeros(_ROWS * _COLUMNS, jnp.uint32).at[bins].add(jnp.uint32(1)).reshape(_ROWS, _COLUMNS)
 
 
 def _threshold(counts: Array, percentile: Array) -> Float[Array, ""]:
-    in_row = jnp.sum(counts, axis=1)
-    up_to_row = jnp.cumsum(in_row)
-    # From 2^24 on the float32 below a number is more than 1 away, and one less than it would be the number again.
-    last = jnp.minimum(up_to_row[-1] - 1, jnp.nextafter(up_to_row[-1], jnp.zeros_like(up_to_row[-1])))
+    in_row = jnp.sum(counts.astype(jnp.float32), axis=1)
+    total = jnp.sum(in_row)
 
     def value(rank: Array) -> Array:
-        row = jnp.minimum(jnp.searchsorted(up_to_row, rank, side="right"), _last_filled(in_row))
-        before = up_to_row[row] - in_row[row]
-        column = jnp.searchsorted(before + jnp.cumsum(counts[row]), rank, side="right")
-        return _middle(row * _COLUMNS + jnp.minimum(column, _last_filled(counts[row])))
+        row, rank = _place(in_row, rank)
+        column, _ = _place(counts[row].astype(jnp.float32), rank)
+        return _middle(row * _COLUMNS + column)
 
+    last = total - 1
     rank = last * percentile / 100
     below = jnp.floor(rank)
     lower, upper = value(below), value(jnp.minimum(below + 1, last))
-    known = (last >= 0) & (percentile >= 0) & (percentile <= 100)
+    known = (total > 0) & (percentile >= 0) & (percentile <= 100)
+    known = known & (counts.reshape(-1)[_NAN] == 0) & jnp.all(counts < jnp.uint32(_FULL))
     # At a whole rank the next bin has no say, not even if it is beyond the last.
     between = jnp.where(rank == below, lower, lower + (upper - lower) * (rank - below))
-    return jnp.where(known, between, jnp.nan)
+    row = _last(in_row)
+    largest = _middle(row * _COLUMNS + _last(counts[row]))
+    return jnp.where(known, jnp.where(percentile == 100, largest, between), jnp.nan)
 
 
-def _last_filled(counts: Array) -> Int[Array, ""]:
-    """Where rounded sums say that a rank lies beyond all, it lies in the last bin that has any."""
+def _last(counts: Array) -> Int[Array, ""]:
+    """The last place that has some."""
     return jnp.max(jnp.where(counts > 0, jnp.arange(counts.size), 0))
+
+
+def _place(counts: Array, rank: Array) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    """Where the number of a rank is, counted from 0, and its rank there: always a place that has some."""
+    # Sums are rounded. They grow only where there is something, and a rank that lies at the last sum, as one less than
+    # a number beyond 2^24 may do, comes before it.
+    up_to = jax.lax.cummax(jnp.where(counts > 0, jnp.cumsum(counts), 0))
+    rank = jnp.minimum(rank, jnp.nextafter(up_to[-1], jnp.zeros_like(rank)))
+    place = jnp.searchsorted(up_to, rank, side="right")
+    before = jnp.where(place > 0, up_to[place - 1], 0)
+    return place, rank - before
 
 
 def _middle(place: Int[Array, ""]) -> Float[Array, ""]:

@@ -9,18 +9,19 @@ from jaxtyping import Array, Bool, Float, Real
 from .._api import checked, public
 from .._checks import as_number, check_choice
 from .._dtypes import wide
-from ._features import check_features, concrete
+from ._features import check_features, known_number
+from ._layout import by_unit
 
 
 def _check_percentile(features: Any, percentile: Any) -> None:
-    percentile = concrete(percentile)
-    if percentile is None or percentile.ndim or percentile.dtype.kind not in "iuf":
+    value = known_number(percentile)
+    if value is None:
         return
-    if not 0 <= percentile < 100:
-        raise ValueError(f"`percentile` must be from 0 to below 100, got {percentile}; it is no fraction.")
+    if not 0 <= value < 100:
+        raise ValueError(f"`percentile` must be from 0 to below 100, got {value:g}; it is no fraction.")
     units = np.shape(features)[-1:]
-    if units and round(units[0] * percentile / 100) == units[0]:
-        raise ValueError(f"`percentile` must leave one of the {units[0]} units, got {percentile}; choose a lower one.")
+    if units and round(units[0] * value / 100) == units[0]:
+        raise ValueError(f"`percentile` must leave one of the {units[0]} units, got {value:g}; choose a lower one.")
 
 
 @checked(_check_percentile)
@@ -32,7 +33,9 @@ def ash_features(
 
     With $s_1$ the sum of all D activations and $s_2$ that of the M = D - round(D·p/100) largest, which stay: form "p"
     leaves them as they are, "b" makes each $s_1 / M$, "s" multiplies them by $\exp(s_1 / s_2)$. The result is given to
-    the network's head and scored by its logits: `energy_score(head(ash_features(features)))`.
+    the network's head and scored by its logits: `energy_score(head(ash_features(features)))`. The factor of "s" is at
+    most $\exp(D / M)$, or about $\exp(100 / (100 - p))$, which it reaches where all activations are equal: from
+    p = 98.9 on it may be too large for float32, and what stays infinite.
 
     Args:
       features: (..., D), no less than 0, as after a ReLU; any float dtype, computed in float32 or wider. Feature maps
@@ -68,7 +71,7 @@ def ash_features(
     if form == "b":
         pruned = jnp.where(largest.kept, total / largest.number, 0)
     if form == "s":
-        pruned = jnp.where(largest.kept, pruned * _factor(total, _total(pruned)), 0)  # 0 · ∞ is NaN
+        pruned = _scaled(pruned, total, _total(pruned))
     return jnp.where(jnp.isnan(total), jnp.nan, pruned)  # an example with NaN must not lose it to the pruning
 
 
@@ -80,7 +83,8 @@ def scale_features(
     r"""SCALE: each example's activations times $\exp(s_1 / s_2)$, none of them pruned.
 
     s₁ is the sum of all D activations and s₂ that of the D - round(D·p/100) largest. The result is given to the
-    network's head and scored by its logits: `energy_score(head(scale_features(features)))`.
+    network's head and scored by its logits: `energy_score(head(scale_features(features)))`. The factor is at most about
+    $\exp(100 / (100 - p))$, as in `ash_features`.
 
     Args:
       features: (..., D), no less than 0, as after a ReLU; any float dtype, computed in float32 or wider.
@@ -105,7 +109,7 @@ def scale_features(
       Detection Enhancement", ICLR 2024, equations 5 and 6.
     """
     features, largest = _prepared(features, percentile)
-    return features * _factor(_total(features), _total(jnp.where(largest.kept, features, 0)))
+    return _scaled(features, _total(features), _total(jnp.where(largest.kept, features, 0)))
 
 
 class _Largest(NamedTuple):
@@ -120,17 +124,23 @@ def _prepared(features: Any, percentile: Any) -> tuple[Array, _Largest]:
     percentile = as_number("percentile", percentile).astype(features.dtype)
     count = features.shape[-1] - jnp.round(features.shape[-1] * percentile / 100)
     features = jnp.where((percentile >= 0) & (count >= 1), features, jnp.nan)
+    return features, _Largest(by_unit(_is_among, features, count), count)
+
+
+def _is_among(features: Array, count: Array) -> Bool[Array, "*n d"]:
+    """Whether a unit is among so many largest of its example."""
     # The place of each in the order of size, so that a percentile is a number like others and compiles nothing anew.
     order = jnp.argsort(features, axis=-1, stable=True, descending=True)
     place = jnp.argsort(order, axis=-1)
-    return features, _Largest(place.astype(features.dtype) < count, count)
+    return place.astype(features.dtype) < count
 
 
 def _total(features: Array) -> Float[Array, "*n 1"]:
     return jnp.sum(features, axis=-1, keepdims=True)
 
 
-def _factor(total: Array, part: Array) -> Float[Array, "*n 1"]:
-    """exp(s₁ / s₂); of an example that is all zeros any factor is right."""
+def _scaled(features: Array, total: Array, part: Array) -> Float[Array, "*n d"]:
+    """Times exp(s₁ / s₂); of an example that is all zeros any factor is right."""
     ratio = total / jnp.where(part == 0, 1, part)
-    return jnp.exp(jnp.where((part == 0) & (total != 0), jnp.nan, ratio))
+    factor = jnp.exp(jnp.where((part == 0) & (total != 0), jnp.nan, ratio))
+    return jnp.where((features == 0) & jnp.isinf(factor), 0, features * factor)  # 0 · ∞ is NaN

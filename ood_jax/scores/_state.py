@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, Int
 from .._api import checked, public
 from .._checks import describe
 from .._dtypes import wide
-from ._features import as_rows, check_features, check_known_labels, check_labels
-from ._knn import KNNState, normalized
+from ._features import check_features, check_known_labels, check_labels
+from ._knn import KNNState, bank_of
 from ._mahalanobis import MahalanobisState, merged_moments, moments_of
 from ._react import ReactState, merged_react, updated_react
 from ._vim import VimState, merged_vim, updated_vim
@@ -71,9 +71,9 @@ def update(state: State, features: Float[Array, "*n d"], labels: Int[Array, "*n"
         return updated_react(state, features)
     if isinstance(state, VimState):
         check_features("features", features, state.kernel.shape[0])
-        return updated_vim(state, as_rows(features))
+        return updated_vim(state, features)
     check_features("features", features, state.bank.shape[-1])
-    return _joined(state.bank, normalized(as_rows(features)))
+    return _joined(state.bank, bank_of(features))
 
 
 @public

@@ -10,6 +10,7 @@ from .._checks import check_array, check_size
 from .._dtypes import wide
 from ..losses._energy import free_energy
 from ._features import as_rows, check_features, check_state, length
+from ._layout import by_example, on_every_device
 from ._mahalanobis import EXACT, MahalanobisState, moments_of, scatter_about
 
 
@@ -72,7 +73,7 @@ def fit_vim(
     """
     check_features("features", features)
     # A subspace has no classes, so all rows are of one.
-    return updated_vim(_subspace(moments_of(features, None, None, 1), kernel, bias, dim, "features"), as_rows(features))
+    return updated_vim(_subspace(moments_of(features, None, None, 1), kernel, bias, dim, "features"), features)
 
 
 @public
@@ -150,10 +151,14 @@ def _check_head(kernel: Any, bias: Any, width: int, name: str) -> None:
         )
 
 
-def updated_vim(state: VimState, rows: Float[Array, "m d"]) -> VimState:
-    """The sums with these rows in them."""
-    dtype = wide(state.kernel.dtype, rows.dtype)
-    logits, residual = _parts(state, rows.astype(dtype))
+def updated_vim(state: VimState, features: Float[Array, "*n d"]) -> VimState:
+    """The sums with these features in them."""
+    return on_every_device(_updated, features, state)
+
+
+def _updated(features: Array, state: VimState) -> VimState:
+    dtype = wide(state.kernel.dtype, features.dtype)
+    logits, residual = _parts(state, as_rows(features).astype(dtype))
     logit_sum = state.logit_sum.astype(dtype) + jnp.sum(jnp.max(logits, axis=-1))
     return state._replace(logit_sum=logit_sum, residual_sum=state.residual_sum.astype(dtype) + jnp.sum(residual))
 
@@ -203,6 +208,10 @@ def vim_score(state: VimState, features: Float[Array, "*n d"]) -> Float[Array, "
     """
     check_state(state, VimState, "fit_vim")
     check_features("features", features, state.kernel.shape[0])
+    return by_example(_virtual, features, state)
+
+
+def _virtual(features: Array, state: VimState) -> Array:
     rows = as_rows(features).astype(wide(state.kernel.dtype, features.dtype))
     logits, residual = _parts(state, rows)
     scores = state.logit_sum.astype(rows.dtype) / state.residual_sum.astype(rows.dtype) * residual + free_energy(logits)

@@ -51,9 +51,10 @@ def test_what_makes_the_threshold_nan():
     np.testing.assert_allclose(scores.fit_react(large, percentile=50).threshold, np.percentile(large, 50), atol=1e-6)
     assert np.isnan(scores.fit_react(np.where(features > 0.9, np.nan, features), percentile=50).threshold)
     assert np.isnan(scores.fit_react(features[:0]).threshold)
+    # Traced, so that it cannot raise; and so are the features, which the compiler would otherwise count itself, slowly.
+    traced = jax.jit(lambda features, percentile: scores.fit_react(features, percentile=percentile))
     for percentile in (-1.0, 101.0, jnp.nan):
-        traced = jax.jit(lambda p: scores.fit_react(features, percentile=p))(percentile)
-        assert np.isnan(traced.threshold)
+        assert np.isnan(traced(features, percentile).threshold)
 
 
 def test_react_cuts_off_at_the_threshold():
@@ -113,10 +114,39 @@ def test_the_defaults_are_the_papers():
 
 def test_the_largest_percentile_of_more_than_float32_counts_one_by_one():
     few = scores.fit_react(jnp.array([[1.0, 3.0]]), percentile=100)
-    for factor in (2.0**24, 2.0**25, 1e9):
+    for factor in (2**24, 2**25, 10**9, 2**32 - 3):
         # As many batches would have made it.
-        many = few._replace(counts=few.counts * jnp.float32(factor))
+        many = few._replace(counts=few.counts * jnp.uint32(factor))
         np.testing.assert_allclose(scores.merge(many, few).threshold, 3, rtol=1e-5)
+    # Also where it is so rare that it does not show in a float32 sum.
+    common = few._replace(counts=few.counts.at[jnp.nonzero(few.counts, size=1)].set(2**30))
+    np.testing.assert_allclose(scores.merge(common, few).threshold, 3, rtol=1e-5)
+
+
+def test_a_rank_that_is_rounded_is_that_of_an_activation():
+    # Sums of counts like these, rounded, would find an empty bin, beyond all or between two.
+    below = float(np.nextafter(np.float32(100), np.float32(0)))
+    for features, percentile, place, factor in (
+        (np.geomspace(1, 1e4, 100), below, 99, 3 * 2**20 + 1),
+        (np.geomspace(1, 1e4, 100), below, 99, 40000003),
+        (np.geomspace(1, 1.05, 40), 90, 35, 596356003),
+    ):
+        state = scores.fit_react(features.astype(np.float32)[None], percentile=percentile)
+        nothing = state._replace(counts=jnp.zeros_like(state.counts))
+        many = scores.merge(state._replace(counts=state.counts * jnp.uint32(factor)), nothing)
+        off = np.abs(many.threshold / features[place : place + 2] - 1)
+        assert off.min() < 1e-5, (place, factor)
+
+
+def test_counts_are_exact_until_a_bin_is_full():
+    one = scores.fit_react(jnp.array([[0.0, 5.0]]), percentile=49)
+    for many, threshold in ((2**24, 0), (3 * 10**9, 0), (2**32 - 3, 0), (2**32 - 2, np.nan)):
+        state = scores.merge(one._replace(counts=one.counts * jnp.uint32(many)), one)
+        assert int(state.counts.max()) == many + 1
+        np.testing.assert_array_equal(state.threshold, threshold)
+    fuller = scores.merge(scores.merge(one, state), one)
+    assert int(fuller.counts.max()) == 2**32 - 1
+    assert np.isnan(scores.update(fuller, jnp.ones((2, 3))).threshold)
 
 
 def test_a_factor_that_overflows_leaves_pruned_units_at_0():
@@ -124,3 +154,6 @@ def test_a_factor_that_overflows_leaves_pruned_units_at_0():
     shaped = np.asarray(scores.ash_features(ones, percentile=99.5))  # a factor of exp(200)
     assert np.isinf(shaped).sum() == 5
     assert (shaped == 0).sum() == 995
+    scaled = np.asarray(scores.scale_features(ones.at[:250].set(0), percentile=99.5))  # exp(150)
+    assert np.isinf(scaled).sum() == 750
+    assert (scaled == 0).sum() == 250

@@ -17,6 +17,16 @@ BANK = scores.fit_knn(X)
 VIM = scores.fit_vim_subspace(MOMENTS, KERNEL, BIAS, dim=2)
 REACT = scores.ReactState(jnp.float32(1), jnp.float32(90), jnp.zeros((2, 2)))
 
+
+class Unhashable:
+    """As a dataclass of weights is."""
+
+    __hash__ = None
+
+    def __call__(self, x):
+        return x
+
+
 fit, fit_vim, subspace = scores.fit_mahalanobis, scores.fit_vim, scores.fit_vim_subspace
 distance, knn, odin = scores.mahalanobis_score, scores.knn_score, scores.odin_score
 update, merge = scores.update, scores.merge
@@ -35,6 +45,7 @@ CASES = {
     "half of the top": (partial(scores.gen_score, Z, top=1.5), TypeError, "top", "float", "Python int"),
     # ODIN
     "no network": (partial(odin, None, X), TypeError, "apply", "NoneType", "pass it first"),
+    "a network without a hash": (partial(odin, Unhashable(), X), TypeError, "apply", "Unhashable", "lambda"),
     "inputs of integers": (partial(odin, jnp.tanh, Y), TypeError, "x", "int32", "floats"),
     "logits of another shape": (partial(odin, lambda x: x[0], X), ValueError, "apply(x)", "(4,)", "reduce"),
     "logits of another batch": (partial(odin, lambda x: x[:2], X), ValueError, "apply(x)", "(2, 4)", "one row"),
@@ -53,6 +64,13 @@ CASES = {
         "labels",
         "got -100",
         "leave such rows out",
+    ),
+    "a label beyond NumPy's classes": (
+        partial(fit, X, Y + 2, num_classes=np.int64(2)),
+        ValueError,
+        "labels",
+        "got 2",
+        "`where`",
     ),
     "classes of a half": (partial(fit, X, Y, num_classes=2.0), TypeError, "num_classes", "float", "Python int"),
     "classes by name": (partial(fit, X, Y, num_classes="2"), TypeError, "num_classes", "str", "Python int"),
@@ -97,6 +115,13 @@ CASES = {
     ),
     "a percentile on the device": (
         partial(scores.scale_features, X, percentile=jnp.asarray(100.0)),
+        ValueError,
+        "percentile",
+        "100",
+        "below 100",
+    ),
+    "a percentile in half": (
+        partial(scores.ash_features, X, percentile=jnp.bfloat16(100)),
         ValueError,
         "percentile",
         "100",

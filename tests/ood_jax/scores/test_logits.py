@@ -99,11 +99,12 @@ def test_rows_without_a_softmax():
     for name in ("msp", "entropy", "gen"):
         np.testing.assert_array_equal(results[name][:3], [0, np.nan, np.nan])  # certain, impossible, unknown
     np.testing.assert_array_equal(results["max_logit"][:3], [-np.inf, np.inf, np.nan])
+    np.testing.assert_array_equal(results["kl_uniform"][:3], [np.nan, np.nan, np.nan])
 
 
 def test_a_single_class_is_certain():
     for score in (scores.msp_score, scores.entropy_score, scores.gen_score):
-        np.testing.assert_array_equal(score(jnp.array([[3.0], [jnp.nan]])), [0, np.nan])
+        np.testing.assert_array_equal(score(jnp.array([[3.0], [jnp.nan], [-jnp.inf]])), [0, np.nan, 0])
 
 
 def test_numbers_out_of_range_are_nan():

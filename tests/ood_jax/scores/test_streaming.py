@@ -151,3 +151,31 @@ def test_rows_spread_over_a_mesh_without_an_axis_name():
                 np.testing.assert_allclose(result, calls[name](queries), rtol=1e-5, err_msg=f"{name} {kind}")
                 if kind == AxisType.Explicit:
                     assert result.sharding.spec[0] == "data", name
+
+
+def test_any_axis_split_over_explicit_ones():
+    features = (RNG.standard_normal((8, 12, D)) * np.linspace(0.1, 3, D) + 1).astype(np.float32)
+    labels, queries = LABELS[:96].reshape(8, 12), RNG.standard_normal((5, D)).astype(np.float32)
+
+    @jax.jit
+    def everything(x, y):
+        bank, vim = scores.fit_knn(x), scores.fit_vim(x, KERNEL, BIAS, dim=2)
+        return {
+            "bank": scores.update(bank, x).bank,
+            "neighbours": scores.knn_score(bank, queries, k=3, block=32),  # which are not on the mesh
+            "vim": scores.vim_score(scores.update(vim, x), x),
+            "relative": scores.relative_mahalanobis_score(mahalanobis(x, y), queries),
+            "ash": scores.ash_features(x, percentile=50),
+            "scale": scores.scale_features(x, percentile=50),
+        }
+
+    expected = everything(features, labels)
+    mesh = jax.make_mesh((4, 2), ("data", "unit"), axis_types=(AxisType.Explicit,) * 2)
+    for axes in (("data", None, "unit"), (None, "data", None)):
+        layouts = [jax.NamedSharding(mesh, PartitionSpec(*part)) for part in (axes, axes[:2])]
+        results = everything(jax.device_put(features, layouts[0]), jax.device_put(labels, layouts[1]))
+        for name, result in results.items():
+            np.testing.assert_allclose(result, expected[name], rtol=1e-4, atol=1e-5, err_msg=f"{name} {axes}")
+        assert results["vim"].sharding.spec[:2] == axes[:2]
+        assert results["ash"].sharding.spec == PartitionSpec(*axes)
+        assert results["bank"].sharding.spec[0] == axes[0]
