@@ -35,7 +35,8 @@ def _uniform_divergence_jvp(
 
 def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     classes = logits.shape[-1]
-    below_max = logits - largest_logit(logits)
+    shift = largest_logit(logits)
+    below_max = logits - shift
     mean = jnp.mean(below_max, axis=-1, keepdims=True)
     # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
     centered = -mean <= 60
@@ -46,8 +47,13 @@ def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     power = power_of_two(n)
     # exp(c) - 1 - c about the mean, without a difference for n = 0; exp(c) below the largest.
     excess = power * (r * r * q) + ((power - one) * r + ((power - one) - n * (one * math.log(2))))
-    mean_excess = jnp.mean(excess, axis=-1, keepdims=True)
-    value = jnp.where(centered, jnp.log1p(mean_excess), jnp.log(mean_excess) - mean)
+    # The mean was rounded, so the mean of c is not quite 0. (Did two sums share the differences, the compiler would write
+    # them to memory.)
+    again = logits - jax.lax.optimization_barrier(shift)
+    offset = jnp.where(centered, jnp.mean(again - mean, axis=-1, keepdims=True), 0)
+    mean_exp_minus_one = jnp.mean(excess, axis=-1, keepdims=True) + offset
+    about_mean = jnp.log1p(mean_exp_minus_one) - offset
+    value = jnp.where(centered, about_mean, jnp.log(mean_exp_minus_one) - mean)
     # p_k - 1/K, where K·p_k = exp(c_k) / mean exp(c), and about the mean exp(c_k) = 1 + c_k + excess.
-    gradient = (excess + one * c - mean_excess) * (1 / ((one + mean_excess) * classes))
+    gradient = (excess + (one * c - mean_exp_minus_one)) * (1 / ((one + mean_exp_minus_one) * classes))
     return value[..., 0], gradient
