@@ -4,14 +4,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Key, Real, Shaped
+from jaxtyping import Array, Int, Key, Real, Shaped
 
 from .._api import public
 from .._checks import as_number, check_batch, check_choice, check_image_size, check_partner, describe
 from .._sharding import AxisName
 from ._box import Box, cutmix_box, kornia_box, timm_box
-from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row, take_partner
+from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row
 from ._mixed import Mixed, mix_in_place
+from ._partner import take_partner
 
 _AXES = {"NHWC": (1, 2), "NCHW": (2, 3)}
 
@@ -237,9 +238,7 @@ def apply_cutmix(
     check_partner(draw.partner, {f"box.{name}": edge for name, edge in draw.box._asdict().items()}, jnp.integer, n)
 
     def mix(draw: CutMixDraw, x: Array, y: Array) -> Mixed:
-        box = Box(*(per_row(edge, n) for edge in draw.box))
-        inside = _inside(box, x.ndim, data_format, height, width)
-        mixed = jnp.where(inside, take_partner(x, draw.partner), x)
+        mixed = _paste(x, draw.partner, Box(*(per_row(edge, n) for edge in draw.box)), data_format)
         # A share is computed once a box. Were boxes spread to rows first, the compiler would divide in another way on a
         # device with a single group, and the last bit would depend on the layout.
         lam = per_row(_share_kept(draw.box, height, width), n)
@@ -258,14 +257,35 @@ def _height_width(x: Array, data_format: str) -> tuple[int, int]:
     return height, width
 
 
-def _inside(box: Box, ndim: int, data_format: str, height: int, width: int) -> Bool[Array, "#n _ _ _"]:
-    """Which pixels the box covers, ready to broadcast against the images."""
-    shape = [1] * ndim
-    row_axis, column_axis = _AXES[data_format]
-    rows = jax.lax.broadcasted_iota(jnp.int32, (*shape[:row_axis], height, *shape[row_axis + 1 :]), row_axis)
-    columns = jax.lax.broadcasted_iota(jnp.int32, (*shape[:column_axis], width, *shape[column_axis + 1 :]), column_axis)
-    top, bottom, left, right = (over_rows(edge, ndim) for edge in box)
-    return (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
+def _paste(x: Array, partner: Array, box: Box, data_format: str) -> Array:
+    if data_format == "NCHW":
+        return _paste_along(x, partner, box, _AXES[data_format])
+    # On CPU and GPU a row of pixels and channels is one loop; loops over three colours are two to three times slower.
+    # A TPU lays images out in another order, in which they can't be merged without a copy.
+    return jax.lax.platform_dependent(x, partner, box, tpu=_paste_pixels, default=_paste_pixel_rows)
+
+
+def _paste_pixels(x: Array, partner: Array, box: Box) -> Array:
+    return _paste_along(x, partner, box, _AXES["NHWC"])
+
+
+def _paste_pixel_rows(x: Array, partner: Array, box: Box) -> Array:
+    n, height, width, channels = x.shape
+    rows = x.reshape(n, height, width * channels)
+    return _paste_along(rows, partner, box, (1, 2), entries=channels).reshape(x.shape)
+
+
+def _paste_along(x: Array, partner: Array, box: Box, axes: tuple[int, int], entries: int = 1) -> Array:
+    """The partner's values where a box covers the axes (vertical, horizontal), of so many entries a pixel."""
+
+    def number(axis: int) -> Array:
+        shape = tuple(size if i == axis else 1 for i, size in enumerate(x.shape))
+        return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
+
+    rows, columns = number(axes[0]), number(axes[1]) // max(entries, 1)
+    top, bottom, left, right = (over_rows(edge, x.ndim) for edge in box)
+    inside = (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
+    return jnp.where(inside, take_partner(x, partner), x)
 
 
 def _share_kept(box: Box, height: int, width: int) -> Array:

@@ -98,19 +98,6 @@ def draw_partner(key: Array, n: int, pairing: str) -> Array:
     return jnp.roll(rows, 1) if pairing == "roll" else rows[::-1]
 
 
-def take_partner(values: Array, partner: Array) -> Array:
-    """Each row's partner. A partner outside the batch or group gives NaN (for integers the dtype's extreme)."""
-    if partner.ndim == 1:
-        return _take(values, partner)
-    # Gathering inside each group, rather than by rows of the whole batch, lets the compiler see that it is local.
-    grouped = values.reshape(partner.shape + values.shape[1:])
-    return jax.vmap(_take)(grouped, partner).reshape(values.shape)
-
-
-def _take(values: Array, rows: Array) -> Array:
-    return values.at[rows].get(mode="fill", wrap_negative_indices=False)
-
-
 def per_row(values: Array, n: int) -> Array:
     """Spreads one value a group to the group's rows; a single value stays single."""
     if values.shape in ((), (n,)):

@@ -10,8 +10,9 @@ from .._api import public
 from .._checks import as_number, check_batch, check_partner, describe
 from .._dtypes import wide
 from .._sharding import AxisName
-from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row, take_partner
+from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row
 from ._mixed import Mixed, mix_in_place
+from ._partner import take_partner
 
 
 class MixupDraw(NamedTuple):

@@ -1,0 +1,80 @@
+"""Each row's partner: a gather, and on TPU a product with a matrix of zeros and ones.
+
+A TPU lays images out with the batch innermost, where a gather of rows moves thirty times their bytes. A product reads
+the batch as it lies, fuses with what uses the result, and is partitioned over devices like any other product.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+# Numbers of 8, 16 or 32 bits.
+_MULTIPLIED = tuple(
+    jnp.dtype(kind)
+    for kind in (bool, "uint8", "int8", "uint16", "int16", "bfloat16", "float16", "uint32", "int32", "float32")
+)
+
+# A product takes an operation for each row of the batch where a gather takes one. At the peak speeds of v5e and v5p it
+# is ahead up to 5,000 rows of images, and up to 600 of tokens, of which a gather moves three times the bytes.
+_MOST_ROWS = 1024
+
+# Of a TPU's vector: numbers in a row of its memory.
+_LANES = 128
+
+
+def take_partner(values: Array, partner: Array) -> Array:
+    """Each row's partner. A partner outside the batch or group gives NaN (for integers the dtype's extreme)."""
+    if partner.ndim == 1:
+        return _take(values, partner)
+    # Taking inside each group, rather than by rows of the whole batch, lets the compiler see that it is local.
+    grouped = values.reshape(partner.shape + values.shape[1:])
+    return jax.vmap(_take)(grouped, partner).reshape(values.shape)
+
+
+def _take(values: Array, rows: Array) -> Array:
+    if values.ndim > 1 and values.shape[0] <= _MOST_ROWS and values.dtype in _MULTIPLIED:
+        return jax.lax.platform_dependent(values, rows, tpu=multiply, default=gather)
+    return gather(values, rows)
+
+
+def gather(values: Array, rows: Array, *, outside: float | None = None) -> Array:
+    return values.at[rows].get(mode="fill", wrap_negative_indices=False, fill_value=outside)
+
+
+@jax.custom_jvp
+def multiply(values: Array, rows: Array) -> Array:
+    """What `gather` gives, bit for bit.
+
+    The bits are multiplied, as whole numbers: an infinity or NaN of one row stays out of the others, and its payload,
+    like the sign of a zero, survives. A number of 16 bits is two of bfloat16, so a TPU's precision "high", products of
+    such pairs with sums in float32, is exact.
+    """
+    n, ones = values.shape[0], (1,) * (values.ndim - 1)
+    outside = ((rows < 0) | (rows >= n)).reshape(n, *ones)
+    missing = gather(jnp.zeros((1, *ones), values.dtype), jnp.ones(1, rows.dtype))
+    one_hot = jax.nn.one_hot(rows, n, dtype=jnp.float32)
+
+    def pick(bits: Array) -> Array:
+        return jnp.tensordot(one_hot, bits.astype(jnp.float32), 1, precision="high").astype(bits.dtype)
+
+    bits = values.view(f"uint{8 * values.dtype.itemsize}")
+    if bits.dtype == jnp.uint32:
+        low, high = (pick(half.astype(jnp.uint16)).astype(jnp.uint32) for half in (bits & 0xFFFF, bits >> 16))
+        picked = low | high << 16
+    else:
+        picked = pick(bits)
+    return jnp.where(outside, missing.view(bits.dtype), picked).view(values.dtype)
+
+
+@multiply.defjvp
+def _multiply_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The derivative of the gather, itself a gather, and its transpose a sum of rows.
+
+    A product of floats would be faster, but a NaN in the gradient of one row would reach all. A gather puts the last
+    axis into lanes; three colours there leave 125 lanes empty, hence the flattened rows.
+    """
+    values, rows = primals
+    tangent = tangents[0]
+    if values.shape[-1] < _LANES:
+        tangent = tangent.reshape(values.shape[0], -1)
+    return multiply(values, rows), gather(tangent, rows, outside=0).reshape(values.shape)
