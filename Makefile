@@ -22,7 +22,7 @@ parity: $(VENV)/.dev
 	$(BIN)/python -m parity
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json out/benchmarks.json --page out/benchmarks.md
 
 clean:
 	rm -rf $(VENV) dist out

@@ -1,104 +1,100 @@
-"""Times each function beside its PyTorch definition, turn by turn, and prints medians and their ratio.
+"""Times everything beside its peers and its limit, and tells what it cost.
 
-Absolute times depend on the machine and on what else it does; the ratio of two that took turns depends less. A ratio
-below 1 means that ours is faster.
+    python -m benchmarks [--only PATTERN ...] [--quick] [--json FILE] [--page FILE] [--against FILE]
+
+Each theme runs in a process of its own, and twice where the allocator matters. A pattern is a theme, such as
+`losses`, or a row's name with wildcards, such as `mixup*`.
 """
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+import os
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import torch
+# Before jax is imported: the peers run on the CPU, and so does ours.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import ood_jax
-from parity import definitions
+import argparse
+import fnmatch
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from . import metrics
-
-ROUNDS = 15
-
-
-class Row(NamedTuple):
-    name: str
-    ours: Callable[[], Any]
-    peer: Callable[[], Any]
-    rounds: int = ROUNDS
+from . import compare, page, record
+from .themes import ALLOCATORS, THEMES, Item, items
 
 
-def rows() -> Iterator[Row]:
-    yield from mixing_rows()
-    for shape in ((256, 10), (256, 1000), (256, 21841)):
-        yield from loss_rows(shape)
-    yield beta_row()
-    yield from (Row(*row, rounds=metrics.ROUNDS) for row in metrics.metric_rows())
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    stored = None
+    try:  # before the minutes that the run takes
+        stored = record.read(options.against) if options.against else None
+        chosen = choose(list(items(quick=options.quick)), options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    about = record.about({"only": options.only, "quick": options.quick})
+    run = record.join(measure(chosen, quick=options.quick), about)
+    text = page.page(run)
+    if options.json:
+        record.write(run, options.json)
+    if options.page:
+        options.page.parent.mkdir(parents=True, exist_ok=True)
+        options.page.write_text(text)
+    else:
+        print(text)
+    if stored:
+        print(page.comparison(compare.changes(stored, run)))
 
 
-def mixing_rows() -> Iterator[Row]:
-    key, labels = jax.random.key(0), np.arange(32)
-    images = np.random.default_rng(0).random((32, 3, 224, 224), np.float32)
-    x, y = jnp.asarray(images), jnp.asarray(labels)
-    theirs = torch.from_numpy(images), torch.from_numpy(labels)
-    yield Row("mixup 32x3x224x224", lambda: ood_jax.mixup(key, x, y), lambda: definitions.mixup_data(*theirs))
-    yield Row(
-        "cutmix 32x3x224x224",
-        lambda: ood_jax.cutmix(key, x, y, data_format="NCHW"),
-        lambda: definitions.CutMix()(*theirs),
-    )
+def choose(all_items: Sequence[Item], patterns: Sequence[str] | None) -> list[Item]:
+    """The items that some pattern matches.
+
+    Raises:
+      ValueError: a pattern matches none.
+    """
+    if patterns is None:
+        return list(all_items)
+    for pattern in patterns:
+        if not any(_matches(item, pattern) for item in all_items):
+            raise ValueError(
+                f"--only {pattern!r} matches nothing; give a theme ({', '.join(THEMES)}), or a row's name with "
+                "wildcards, such as 'mixup*'"
+            )
+    return [item for item in all_items if any(_matches(item, pattern) for pattern in patterns)]
 
 
-def loss_rows(shape: tuple[int, int]) -> Iterator[Row]:
-    rng = np.random.default_rng(0)
-    logits_in, logits_out = rng.standard_normal((2, *shape), np.float32)
-    targets = rng.integers(0, shape[1], shape[0])
-    losses = (
-        ("outlier_exposure", ood_jax.outlier_exposure_loss, definitions.OutlierExposureLoss()),
-        ("energy_regularized", ood_jax.energy_regularized_loss, definitions.EnergyRegularizedLoss()),
-    )
-    arrays = jnp.asarray(logits_in), jnp.asarray(targets), jnp.asarray(logits_out)
-    for name, ours, theirs in losses:
-        step = jax.jit(jax.value_and_grad(ours, argnums=(0, 2)))
-        yield Row(
-            f"{name} {shape[0]}x{shape[1]}, value and gradient",
-            partial(step, *arrays),
-            partial(torch_step, theirs, logits_in, targets, logits_out),
-        )
+def _matches(item: Item, pattern: str) -> bool:
+    return item.theme == pattern or fnmatch.fnmatchcase(item.name, pattern)
 
 
-def torch_step(loss: torch.nn.Module, logits_in: Any, targets: Any, logits_out: Any) -> Any:
-    leaves = [torch.from_numpy(logits).requires_grad_() for logits in (logits_in, logits_out)]
-    loss(leaves[0], torch.from_numpy(targets), leaves[1]).backward()
-    return [leaf.grad for leaf in leaves]
+def measure(chosen: Sequence[Item], *, quick: bool) -> Iterator[record.Record]:
+    """A process for each theme and allocator."""
+    for theme in THEMES:
+        for allocator in ALLOCATORS:
+            names = [item.name for item in chosen if item.theme == theme and (item.pages or allocator == "default")]
+            if names:
+                print(f"{theme}, {allocator} allocator", file=sys.stderr, flush=True)
+                yield run_worker(theme, allocator, names, quick=quick)
 
 
-def beta_row() -> Row:
-    key = jax.random.key(0)
-    peer = jax.jit(lambda key: jax.random.beta(key, 0.3, 0.3, (100_000,)))
-    return Row("symmetric_beta 100,000 (peer: jax.random.beta)", lambda: ood_jax.symmetric_beta(key, 0.3, (100_000,)),
-               lambda: peer(key))  # fmt: skip
+def run_worker(theme: str, allocator: str, names: Sequence[str], *, quick: bool) -> record.Record:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "record.json")
+        order = {"theme": theme, "allocator": allocator, "names": names, "quick": quick, "path": str(path)}
+        environment = {**os.environ, **ALLOCATORS[allocator], **THEMES[theme].environment}
+        subprocess.run([sys.executable, "-m", "benchmarks.worker", json.dumps(order)], check=True, env=environment)
+        return record.read(path)
 
 
-def milliseconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(run())
-    return 1e3 * (time.perf_counter() - start)
-
-
-def main() -> None:
-    print(f"jax {jax.__version__} on {jax.default_backend()}, torch {torch.__version__} on {torch.get_num_threads()} "
-          f"threads; medians of {ROUNDS}, for metrics of {metrics.ROUNDS}")  # fmt: skip
-    print(f"{'':<52}{'ours, ms':>10}{'peer, ms':>10}{'ratio':>8}")
-    for row in rows():
-        for run in (row.ours, row.peer):  # compile, and warm the caches
-            milliseconds(run)
-        pairs = [(milliseconds(row.ours), milliseconds(row.peer)) for _ in range(row.rounds)]
-        ours, peer = (statistics.median(times) for times in zip(*pairs, strict=True))
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f"{row.name:<52}{ours:>10.2f}{peer:>10.2f}{ratio:>8.2f}")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", nargs="+", metavar="PATTERN", help="themes or names to run")
+    parser.add_argument("--quick", action="store_true", help="small sizes and two rounds: to see that it works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to store the run")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="where to write the page; otherwise it is printed")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="a stored run to compare with")
+    return parser
 
 
 if __name__ == "__main__":

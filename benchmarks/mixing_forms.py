@@ -1,0 +1,54 @@
+"""Mixing as it can be compiled: in PyTorch, and in a few plain lines of JAX."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+
+def mixed(x: torch.Tensor, lam: torch.Tensor, partner: torch.Tensor) -> torch.Tensor:
+    """The definition's arithmetic, of what was drawn outside: a compiled one would draw by Python again."""
+    return (lam * x + (1 - lam) * x[partner]).to(x.dtype)
+
+
+def pasted(x: torch.Tensor, box: tuple[torch.Tensor, ...], partner: torch.Tensor) -> torch.Tensor:
+    """The same of a box, as a mask: slices would be a program for each box."""
+    top, bottom, left, right = box
+    rows, columns = torch.arange(x.shape[2])[:, None], torch.arange(x.shape[3])
+    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    return torch.where(inside, x[partner], x)
+
+
+def lam(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(np.random.beta(1.0, 1.0, shape), np.float32))  # noqa: NPY002
+
+
+def box(shape: tuple[int, ...], side: int) -> tuple[torch.Tensor, ...]:
+    """Top, bottom, left and right of boxes such as the definition draws in a square."""
+    half = (side * (1 - lam(shape)).sqrt()).long() // 2
+    center = torch.randint(side, (2, *shape))
+    return tuple((center[axis] + sign * half).clamp(0, side) for axis in (0, 1) for sign in (-1, 1))
+
+
+@jax.jit
+def plain_mixup(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
+    by_lam, by_partner = jax.random.split(key)
+    lam = jax.random.uniform(by_lam)
+    partner = jax.random.permutation(by_partner, len(x))
+    return lam * x + (1 - lam) * x[partner], y, y[partner], lam
+
+
+@jax.jit
+def plain_cutmix(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
+    by_lam, by_center, by_partner = jax.random.split(key, 3)
+    side = x.shape[1]
+    half = (side * jnp.sqrt(1 - jax.random.uniform(by_lam))).astype(int) // 2
+    center = jax.random.randint(by_center, (2,), 0, side)
+    low, high = (jnp.clip(center + distance, 0, side) for distance in (-half, half))
+    at = jnp.arange(side)
+    rows, columns = ((at >= low[axis]) & (at < high[axis]) for axis in (0, 1))
+    partner = jax.random.permutation(by_partner, len(x))
+    mixed = jnp.where(rows[:, None, None] & columns[:, None], x[partner], x)
+    return mixed, y, y[partner], 1 - (high - low).prod() / side**2

@@ -1,0 +1,65 @@
+"""Rows taken by a product, as on TPU, against rows taken by a gather."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ood_jax
+from ood_jax.mixing._partner import _MULTIPLIED, gather, multiply, take_partner
+
+ROWS = [2, 0, 0, 4, -1, 6]  # a repeated one, and two outside
+
+
+@pytest.mark.parametrize("dtype", _MULTIPLIED, ids=str)
+def test_a_product_gives_every_bit(dtype):
+    rng = np.random.default_rng(0)
+    # NaNs with payloads, infinities and signed zeros among them. (A gather of bfloat16 on CPU makes all NaNs one.)
+    bits = rng.integers(0, 256, (6, 3, 40 * dtype.itemsize), np.uint8)
+    values = bits.astype(bool) if dtype.kind == "b" else bits.view(dtype)
+    inside = [i for i, row in enumerate(ROWS) if 0 <= row < 6]
+    for take in (multiply, jax.jit(multiply)):
+        ours = np.asarray(take(jnp.asarray(values), jnp.array(ROWS)))
+        np.testing.assert_array_equal(ours[inside].view(np.uint8), values[[ROWS[i] for i in inside]].view(np.uint8))
+        outside = gather(jnp.asarray(values[:1]), jnp.array([7]))[0]
+        for i in set(range(6)) - set(inside):
+            np.testing.assert_array_equal(ours[i].view(np.uint8), np.asarray(outside).view(np.uint8))
+
+
+def test_groups_stay_apart():
+    values = jnp.arange(24.0, dtype=jnp.bfloat16).reshape(6, 4).at[0, 0].set(jnp.nan)
+    partner = jnp.array([[1, 0, 2], [2, 2, 0]])
+    by_product = jax.vmap(multiply)(values.reshape(2, 3, 4), partner).reshape(6, 4)
+    np.testing.assert_array_equal(by_product.astype(float), take_partner(values, partner).astype(float))
+    assert int(jnp.isnan(by_product).sum()) == 1
+
+
+@pytest.mark.parametrize("last", [3, 200])
+def test_derivatives_are_those_of_the_gather(last):
+    rng = np.random.default_rng(0)
+    values, cotangent = (jnp.asarray(rng.standard_normal((6, 2, last)), jnp.float32) for _ in range(2))
+    cotangent = cotangent.at[1, 0, 0].set(jnp.nan)  # reaches row 0 alone
+    for transform in (lambda f: f, jax.jit):
+        pulled, plain = (
+            transform(lambda v, c, f=f: jax.vjp(lambda v: f(v, jnp.array(ROWS)), v)[1](c)[0])(values, cotangent)
+            for f in (multiply, lambda v, rows: gather(v, rows, outside=0))
+        )
+        np.testing.assert_array_equal(pulled, plain)
+        assert int(jnp.isnan(pulled).sum()) == 1
+        pushed = transform(lambda v: jax.jvp(lambda v: multiply(v, jnp.array(ROWS)), (v,), (2 * v,))[1])(values)
+        np.testing.assert_array_equal(pushed, gather(2 * values, jnp.array(ROWS), outside=0))
+
+
+@pytest.mark.parametrize("apply", [ood_jax.mixup, ood_jax.cutmix])
+def test_only_a_tpu_multiplies(apply):
+    x, y = jax.ShapeDtypeStruct((8, 6, 6, 3), jnp.bfloat16), jax.ShapeDtypeStruct((8,), jnp.int32)
+    traced = jax.jit(apply).trace(jax.random.key(0), x, y)
+    texts = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "cuda", "tpu")}
+    assert {platform: "dot_general" in text for platform, text in texts.items()} == {
+        "cpu": False,
+        "cuda": False,
+        "tpu": True,
+    }
+    # By default a TPU would round to bfloat16's eight bits first, which no CPU shows.
+    products = [line for line in texts["tpu"].splitlines() if "dot_general" in line]
+    assert all("precision = [HIGH, HIGH]" in line for line in products)
