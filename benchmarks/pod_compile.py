@@ -4,8 +4,8 @@
 
 The compiler for TPUs (`pip install 'ood-jax[tpu-compiler]'`) tells for each program what travels between chips, the
 memory it needs beside its inputs and outputs, and the bytes it moves through memory. Each chip has 128 images of
-224 x 224 x 3 in bfloat16, or 128 rows of 1,000 float32 logits and as many of outliers; the training step has 64 images
-and 64 outliers a chip.
+224 x 224 x 3 in bfloat16, or as many bytes of 14 x 14 tokens of 768 numbers, or 128 rows of 1,000 float32 logits and as
+many of outliers; the training step has 64 images and 64 outliers a chip.
 """
 
 import os
@@ -45,6 +45,7 @@ from .vit import CLASSES, initial_state, train_step
 TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:2x2x2", "v5p:16x16x16")
 EACH = 128
 IMAGE = (224, 224, 3)
+TOKENS = {"mixup": (196, 768), "cutmix": (14, 14, 768)}
 
 
 class Program(NamedTuple):
@@ -73,6 +74,8 @@ def mixing_programs(mesh: Mesh) -> Iterator[Program]:
             yield Program(f"{name}, {form}", partial(function, **options), (key, x, y))
         grouped = partial(function, groups=chips)
         yield Program(f"{name}, grouped, backward", partial(pull_back, grouped), (key, x, y, x))
+        tokens = by_row(mesh, EACH, *TOKENS[name], dtype=jnp.bfloat16)
+        yield Program(f"{name}, grouped, tokens", grouped, (key, tokens, y))
 
 
 def pull_back(mix: Callable[..., ood_jax.Mixed], key: jax.Array, x: jax.Array, y: jax.Array, given: jax.Array) -> Any:

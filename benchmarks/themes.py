@@ -12,10 +12,14 @@ from .sampling_rows import sampling_rows
 from .training_rows import training_rows
 
 # Above 32 MiB glibc maps fresh pages for each array, and gives them back: then a pass costs page faults, not bytes.
-# With these it keeps what was freed.
+# With these it keeps what was freed. XLA's results come from its own threads, whose arenas hold no array above 64 MiB,
+# so there must be one arena for all.
 ALLOCATORS: Mapping[str, Mapping[str, str]] = {
     "default": {},
-    "raised": {name: str(2**32) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")},
+    "raised": {
+        **{name: str(2**32) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")},
+        "MALLOC_ARENA_MAX": "1",
+    },
 }
 
 
