@@ -12,7 +12,7 @@ COMPILE_LIMIT = 0.5  # seconds, for any public function
 
 _ALLOCATOR_NOTES = {
     "default": "glibc's default allocator, which maps fresh pages for each array above 32 MiB",
-    "raised": f"{', '.join('='.join(pair) for pair in ALLOCATORS['raised'].items())}, so that it uses freed pages again",
+    "raised": f"{', '.join('='.join(pair) for pair in ALLOCATORS['raised'].items())}, so freed pages are used again",
 }
 
 

@@ -47,8 +47,8 @@ def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     power = power_of_two(n)
     # exp(c) - 1 - c about the mean, without a difference for n = 0; exp(c) below the largest.
     excess = power * (r * r * q) + ((power - one) * r + ((power - one) - n * (one * math.log(2))))
-    # The mean was rounded, so the mean of c is not quite 0. (Differences that two sums share, the compiler would write to
-    # memory.)
+    # The mean was rounded, so the mean of c is not quite 0. (Differences that two sums share, the compiler would write
+    # to memory.)
     again = logits - jax.lax.optimization_barrier(shift)
     offset = jnp.where(centered, jnp.mean(again - mean, axis=-1, keepdims=True), 0)
     mean_exp_minus_one = jnp.mean(excess, axis=-1, keepdims=True) + offset
