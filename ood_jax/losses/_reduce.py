@@ -1,5 +1,6 @@
 """From one value a row to one for the batch: sums over the rows that count, and what they are divided by."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import check_axis_name, check_choice
 from .._sharding import AxisName
+from ._sum import accurate_sum
 
 
 class Total(NamedTuple):
@@ -27,10 +29,17 @@ class Total(NamedTuple):
         return self._replace(sum=self.sum.astype(dtype))
 
 
-def masked_sum(values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name: AxisName = None) -> Total:
-    """The sum of the rows that count; over `axis_name` too."""
+def masked_sum(
+    values: Float[Array, "*n"] | Sequence[Float[Array, "*n"]], counted: Bool[Array, "*n"], axis_name: AxisName = None
+) -> Total:
+    """The sum of the rows that count; over `axis_name` too.
+
+    Values may come in parts that are yet to be added, which saves a rounding a row.
+    """
     check_axis_name(axis_name)
-    total = jnp.sum(jnp.where(counted, values, 0))
+    parts = [values] if isinstance(values, jax.Array) else values
+    terms = jnp.stack([jnp.where(counted, part, 0) for part in jnp.broadcast_arrays(*parts)], axis=-1).reshape(-1)
+    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]
     count = jnp.sum(counted)
     if axis_name is not None:
         total, count = jax.lax.psum((total, count), axis_name)

@@ -75,18 +75,5 @@ def _add_parts(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
 
 def accurate_add(*parts: Array) -> Array:
     """The sum of a few arrays, rounded once: two energies of 1e4, each rounded by itself, would leave 1e-3."""
-    total, lost = parts[0], jnp.zeros((), parts[0].dtype)
-    for part in parts[1:]:
-        total, error = exact_add(total, part)
-        lost = lost + error
-    return total + jnp.where(jnp.isfinite(lost), lost, 0)  # an infinite sum lost nothing
-
-
-def exact_add(a: Array, b: Array) -> tuple[Array, Array]:
-    """The sum a + b, rounded, and what the rounding lost, exactly.
-
-    D. E. Knuth, "The Art of Computer Programming", volume 2, 4.2.2, theorem B.
-    """
-    total = a + b
-    of_b = total - a
-    return total, jax.lax.stop_gradient((a - (total - of_b)) + (b - of_b))
+    stacked = jnp.stack(jnp.broadcast_arrays(*parts), axis=-1)
+    return accurate_sum(stacked, bound=jnp.max(jnp.abs(stacked), axis=-1, keepdims=True))[..., 0]
