@@ -49,6 +49,7 @@ def multiply(values: Array, rows: Array) -> Array:
     like the sign of a zero, survives. A number of 16 bits is two of bfloat16, so a TPU's precision "high", products of
     such pairs with sums in float32, is exact.
     """
+    rows = rows.astype(jnp.int32)  # as bytes, the numbers of more rows than 256 would begin again at 0
     n, ones = values.shape[0], (1,) * (values.ndim - 1)
     outside = ((rows < 0) | (rows >= n)).reshape(n, *ones)
     missing = gather(jnp.zeros((1, *ones), values.dtype), jnp.ones(1, rows.dtype))

@@ -26,6 +26,12 @@ def test_a_product_gives_every_bit(dtype):
             np.testing.assert_array_equal(ours[i].view(np.uint8), np.asarray(outside).view(np.uint8))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "uint32"])
+def test_row_numbers_of_any_width(dtype):
+    values, rows = jnp.arange(300.0)[:, None], jnp.arange(-3, 297).astype(dtype)
+    np.testing.assert_array_equal(multiply(values, rows), gather(values, rows))
+
+
 def test_groups_stay_apart():
     values = jnp.arange(24.0, dtype=jnp.bfloat16).reshape(6, 4).at[0, 0].set(jnp.nan)
     partner = jnp.array([[1, 0, 2], [2, 2, 0]])
