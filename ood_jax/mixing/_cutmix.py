@@ -1,5 +1,6 @@
 """CutMix: a box of each image replaced by its partner's."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -258,15 +259,12 @@ def _height_width(x: Array, data_format: str) -> tuple[int, int]:
 
 
 def _paste(x: Array, partner: Array, box: Box, data_format: str) -> Array:
+    paste_pixels = functools.partial(_paste_along, axes=_AXES[data_format])
     if data_format == "NCHW":
-        return _paste_along(x, partner, box, _AXES[data_format])
+        return paste_pixels(x, partner, box)
     # On CPU and GPU a row of pixels and channels is one loop; loops over three colours are two to three times slower.
     # A TPU lays images out in another order, in which they can't be merged without a copy.
-    return jax.lax.platform_dependent(x, partner, box, tpu=_paste_pixels, default=_paste_pixel_rows)
-
-
-def _paste_pixels(x: Array, partner: Array, box: Box) -> Array:
-    return _paste_along(x, partner, box, _AXES["NHWC"])
+    return jax.lax.platform_dependent(x, partner, box, tpu=paste_pixels, default=_paste_pixel_rows)
 
 
 def _paste_pixel_rows(x: Array, partner: Array, box: Box) -> Array:
