@@ -68,11 +68,14 @@ def test_killed_while_it_writes_a_checkpoint_it_goes_on_from_the_one_before(vict
         team.kill(1 - victim, signal.SIGCONT)
         statuses = team.wait(ENDED)
         assert statuses == {victim: -signal.SIGKILL, 1 - victim: LOST}, team.log(1 - victim)
-        assert team.last_line(1 - victim).endswith(f"to resume from step {before[-1]}")
-    assert (out / CHECKPOINTS / f"{half}.orbax-checkpoint-tmp").is_dir()
-    assert steps_in(out) == before
+        last = steps_in(out)[-1]
+        assert team.last_line(1 - victim).endswith(f"to resume from step {last}")
+    # Once in many runs the survivor had all that it needed to finish the checkpoint, and did.
+    completed = last == half
+    assert steps_in(out) == before + [half] * completed
+    assert (out / CHECKPOINTS / f"{half}.orbax-checkpoint-tmp").is_dir() != completed
     log = finish(out, 2)
-    assert f"resuming from step {before[-1]}\n" in log
+    assert f"resuming from step {last}\n" in log
     assert outcome(out) == outcome(two[0])
 
 
