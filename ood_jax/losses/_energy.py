@@ -14,9 +14,9 @@ from .._api import public
 from .._checks import as_number, check_choice, check_logits, check_two_sided
 from .._dtypes import wide
 from .._sharding import AxisName
-from ._reduce import masked_sum
+from ._reduce import Total, masked_sum
 from ._sum import accurate_add
-from ._terms import all_rows, cross_entropy, log_partition, select_rows, widen
+from ._terms import LogPartition, all_rows, cross_entropy, cross_entropy_and_partition, log_partition, widen
 
 
 @public
@@ -110,43 +110,47 @@ def energy_regularized_loss(
     check_two_sided(logits_in, targets_in, logits_out, where_in, where_out)
     weight, gap = as_number("lambda_energy", lambda_energy), as_number("margin", margin)
     check_choice("form", form, ("pairwise", "mean"))
-    loss_in = masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name).mean
     if logits_out is None:
-        return loss_in
+        return masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name).mean
     dtype = wide(logits_in.dtype, logits_out.dtype)
-    side_in = _Side(select_rows(logits_in.astype(dtype), where_in), all_rows(logits_in, where_in))
-    side_out = _Side(select_rows(logits_out.astype(dtype), where_out), all_rows(logits_out, where_out))
+    partition_out = log_partition(logits_out.astype(dtype), where_out)
+    entropy, partition_in = cross_entropy_and_partition(logits_in.astype(dtype), targets_in, where_in)
+    counted_in, counted_out = all_rows(logits_in, where_in), all_rows(logits_out, where_out)
     hinge = _pairwise_hinge if form == "pairwise" else _mean_hinge
-    return loss_in.astype(dtype) + weight.astype(dtype) * hinge(side_in, side_out, gap.astype(dtype), axis_name)
+    term = hinge(_Side(partition_in, counted_in), _Side(partition_out, counted_out), gap.astype(dtype), axis_name)
+    return masked_sum(*entropy, axis_name).mean + weight.astype(dtype) * term
 
 
 class _Side(NamedTuple):
-    logits: Float[Array, "*n k"]
+    partition: LogPartition
     counted: Bool[Array, "*n"]
 
 
 def _pairwise_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
     _check_pairs(side_in.counted.shape, side_out.counted.shape)
-    largest_in, rest_in = log_partition(side_in.logits)
-    largest_out, rest_out = log_partition(side_out.logits)
+    a, b = side_in.partition, side_out.partition
     # E_in - E_out + margin. A single row pairs with every row of the other side.
-    gap = accurate_add(largest_out, -largest_in, rest_out, -rest_in, margin)
+    gap = accurate_add(b.largest, -a.largest, b.rest, -a.rest, margin)
     pairs = jnp.logical_and(*jnp.broadcast_arrays(side_in.counted, side_out.counted))
     return masked_sum(jax.nn.relu(gap), pairs, axis_name).mean
 
 
 def _mean_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
-    largest_in, rest_in = log_partition(side_in.logits)
-    largest_out, rest_out = log_partition(side_out.logits)
     # Both means are taken from a level of their own, a margin apart: at the corner of the hinge both are then near 0,
     # and what the levels themselves differ by is added last.
-    level_out = jax.lax.stop_gradient(masked_sum([-largest_out, -rest_out], side_out.counted, axis_name).mean)
+    level_out = jax.lax.stop_gradient(_total_energy(side_out, jnp.zeros_like(margin), axis_name).mean)
     level_out = jnp.where(jnp.isfinite(level_out), level_out, 0)
     level_in = jax.lax.stop_gradient(level_out - margin)
-    total_in = masked_sum([-largest_in, -rest_in, -level_in], side_in.counted, axis_name)
-    total_out = masked_sum([-largest_out, -rest_out, -level_out], side_out.counted, axis_name)
+    total_in = _total_energy(side_in, level_in, axis_name)
+    total_out = _total_energy(side_out, level_out, axis_name)
     gap = accurate_add(total_in.mean, -total_out.mean, level_in, -level_out, margin)
     return jnp.where((total_in.rows > 0) & (total_out.rows > 0), jax.nn.relu(gap), 0)
+
+
+def _total_energy(side: _Side, level: Array, axis_name: AxisName) -> Total:
+    """The sum of the energies above a level."""
+    largest, rest = side.partition
+    return masked_sum(accurate_add(-largest, -level, -rest), side.counted, axis_name)
 
 
 def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:

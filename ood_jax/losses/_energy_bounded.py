@@ -13,7 +13,7 @@ from .._dtypes import wide
 from .._sharding import AxisName
 from ._reduce import Total, check_reduction, joint_mean, masked_sum
 from ._sum import accurate_add
-from ._terms import all_rows, cross_entropy, log_partition, select_rows, widen
+from ._terms import LogPartition, all_rows, cross_entropy_and_partition, log_partition, widen
 
 
 class Margins(NamedTuple):
@@ -70,8 +70,7 @@ def calibrate_margins(logits_in: Float[Array, "*n_in k"], logits_out: Float[Arra
 
 
 def _mean_energy(logits: Array) -> Array:
-    largest, rest = log_partition(widen(logits))
-    return masked_sum([-largest, -rest], all_rows(logits, None)).mean
+    return masked_sum(-accurate_add(*log_partition(widen(logits))), all_rows(logits, None)).mean
 
 
 def _check_margins(m_in: Any, m_out: Any) -> None:
@@ -151,19 +150,20 @@ def energy_bounded_loss(
     dtype = wide(logits_in.dtype) if logits_out is None else wide(logits_in.dtype, logits_out.dtype)
     weight, bound_in, bound_out = (number.astype(dtype) for number in (weight, bound_in, bound_out))
     weight = jnp.where(bound_in < bound_out, weight, jnp.nan)
-    entropy = masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name).astype(dtype)
-    over = _hinge(logits_in.astype(dtype), where_in, -1, bound_in, axis_name)
+    entropies, partition = cross_entropy_and_partition(logits_in.astype(dtype), targets_in, where_in)
+    entropy = masked_sum(*entropies, axis_name)
+    over = _hinge(partition, all_rows(logits_in, where_in), -1, bound_in, axis_name)
     if logits_out is None:
         under = Total(jnp.zeros((), dtype), jnp.zeros((), over.rows.dtype))
     else:
-        under = _hinge(logits_out.astype(dtype), where_out, 1, bound_out, axis_name)
+        partition = log_partition(logits_out.astype(dtype), where_out)
+        under = _hinge(partition, all_rows(logits_out, where_out), 1, bound_out, axis_name)
     if reduction == "separate":
         return entropy.mean + weight * (over.mean + under.mean)
     return joint_mean(over._replace(sum=entropy.sum + weight * over.sum), under, weight, reduction)
 
 
-def _hinge(logits: Array, where: Array | None, sign: int, bound: Array, axis_name: AxisName) -> Total:
+def _hinge(partition: LogPartition, counted: Array, sign: int, bound: Array, axis_name: AxisName) -> Total:
     """The sum of max(0, sign·(bound - E))²."""
-    largest, rest = log_partition(select_rows(logits, where))
-    excess = accurate_add(sign * largest, sign * rest, sign * bound)
-    return masked_sum(jax.nn.relu(excess) ** 2, all_rows(logits, where), axis_name)
+    excess = accurate_add(sign * partition.largest, sign * partition.rest, sign * bound)
+    return masked_sum(jax.nn.relu(excess) ** 2, counted, axis_name)

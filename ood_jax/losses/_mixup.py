@@ -9,7 +9,7 @@ from .._api import public
 from .._checks import as_real, check_logits, check_targets, describe
 from .._dtypes import wide
 from ._reduce import masked_sum
-from ._terms import cross_entropy
+from ._terms import two_cross_entropies
 
 
 @public
@@ -131,8 +131,7 @@ def mixup_cross_entropy(
         raise ValueError(
             f"`lam` must have shape () or one entry for each row of `logits`, {logits.shape[:-1][:1]}, got {lam.shape}."
         )
-    # Both calls see the same logits, so the compiler computes their exponentials once.
-    loss_a, counted_a = cross_entropy(logits, y_a)
-    loss_b, counted_b = cross_entropy(logits, y_b)
-    weight = _line_up(lam, loss_a).astype(loss_a.dtype)
-    return masked_sum(weight * loss_a, counted_a).mean + masked_sum((1 - weight) * loss_b, counted_b).mean
+    entropy_a, entropy_b = two_cross_entropies(logits, y_a, y_b)
+    weight = _line_up(lam, entropy_a.values).astype(entropy_a.values.dtype)
+    mean_a = masked_sum(weight * entropy_a.values, entropy_a.counted).mean
+    return mean_a + masked_sum((1 - weight) * entropy_b.values, entropy_b.counted).mean

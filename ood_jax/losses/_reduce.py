@@ -1,6 +1,5 @@
 """From one value a row to one for the batch: sums over the rows that count, and what they are divided by."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,7 +9,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import check_axis_name, check_choice
 from .._sharding import AxisName
-from ._sum import accurate_sum
 
 
 class Total(NamedTuple):
@@ -29,18 +27,14 @@ class Total(NamedTuple):
         return self._replace(sum=self.sum.astype(dtype))
 
 
-def masked_sum(
-    values: Float[Array, "*n"] | Sequence[Float[Array, "*n"]], counted: Bool[Array, "*n"], axis_name: AxisName = None
-) -> Total:
-    """The sum of the rows that count; over `axis_name` too.
-
-    Values may come in parts that are yet to be added, which saves a rounding a row.
-    """
+def masked_sum(values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name: AxisName = None) -> Total:
+    """The sum of the rows that count; over `axis_name` too."""
     check_axis_name(axis_name)
-    parts = [values] if isinstance(values, jax.Array) else values
-    terms = jnp.stack([jnp.where(counted, part, 0) for part in jnp.broadcast_arrays(*parts)], axis=-1).reshape(-1)
-    total = accurate_sum(terms, jnp.max(jnp.abs(terms), initial=0, keepdims=True), blocks=False)[0]
     count = jnp.sum(counted)
+    # About their mean, for many that are alike would all be rounded alike.
+    level = jax.lax.stop_gradient(jnp.sum(jnp.where(counted, values, 0)) / jnp.maximum(count, 1).astype(values.dtype))
+    level = jnp.where(jnp.isfinite(level), level, 0)
+    total = jnp.sum(jnp.where(counted, values - level, 0)) + level * count.astype(values.dtype)
     if axis_name is not None:
         total, count = jax.lax.psum((total, count), axis_name)
     return Total(total, count)

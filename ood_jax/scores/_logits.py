@@ -6,7 +6,8 @@ from jaxtyping import Array, Float, Real
 from .._api import public
 from .._checks import check_logits
 from ..losses._energy import free_energy
-from ..losses._terms import uniform_divergence, widen
+from ..losses._terms import widen
+from ..losses._uniform import uniform_divergence
 from ._softmax import softmax, sum_of
 
 
@@ -162,4 +163,4 @@ def kl_uniform_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
       section 4.3: the term that training lowers for outliers, here the score.
     """
     check_logits("logits", logits)
-    return -uniform_divergence(widen(logits))
+    return -uniform_divergence(widen(logits), None)

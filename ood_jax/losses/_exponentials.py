@@ -1,0 +1,53 @@
+"""Exponentials of a row's logits, shifted so that none overflows, and free of the error of the shift."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._sum import exact_add
+
+
+def largest_logit(logits: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
+    """The largest of each row, to shift by: what is computed from shifted logits does not depend on the shift.
+
+    An infinite one is 0 instead: then a sum of exponentials is 0 or infinite, as it should.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    return jnp.where(jnp.isfinite(largest), largest, 0)
+
+
+def exp_difference(x: Array, shift: Array) -> Array:
+    """exp(x - s) where no finite x is above s.
+
+    The exponential magnifies the rounding error of the difference |x - s| times, so that is put back.
+    """
+    # The exponential of such a distance is 0 or infinite, and so it is of more. An infinite one would leave NaN to put
+    # back.
+    far = 110 if x.dtype == jnp.float32 else 800
+    rounded, lost = exact_add(jnp.clip(x, shift - far, shift + far), -shift)
+    return jnp.exp(rounded) * (1 + lost)
+
+
+def reduced(x: Array, lost: Array) -> tuple[Array, Array, Array]:
+    """n, r and q with exp(x + lost) = 2ⁿ(1 + r + r²q), |r| <= log(2)/2, so that r²q is exp(x) - 1 - x for n = 0.
+
+    W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", 1980, chapter 6; q by its power series.
+    """
+    high = 0.693359375  # log 2 to nine bits, so that n times this is exact
+    low = -2.121944400546905827679e-4
+    n = jax.lax.round(x * (1 / math.log(2)), jax.lax.RoundingMethod.TO_NEAREST_EVEN)
+    r = ((x - n * high) - n * low) + lost
+    q = jnp.zeros_like(r)
+    for k in range(14 if x.dtype == jnp.float64 else 8, 1, -1):
+        q = q * r + 1 / math.factorial(k)
+    return n, r, q
+
+
+def power_of_two(n: Array) -> Array:
+    """2ⁿ for a whole number n; 0 below the smallest normal number, infinity above the largest."""
+    info = jnp.finfo(n.dtype)
+    bias = info.maxexp - 1
+    biased = (jnp.clip(n, -bias, bias + 1) + bias).astype(f"int{info.bits}")
+    return jax.lax.bitcast_convert_type(biased << info.nmant, n.dtype)

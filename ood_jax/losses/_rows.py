@@ -1,0 +1,103 @@
+"""What the losses need of a row of logits: log Σ exp, and the cross entropy of each of its labels.
+
+They come together because they share the exponentials. The logits are read for their largest and for the exponentials;
+these are summed, and the gradient is written over them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._exponentials import exp_difference, largest_logit
+from ._sum import positive_sum
+
+Labels: TypeAlias = tuple[Int[Array, "*n"], ...]
+
+
+class Row(NamedTuple):
+    """Per-example terms.
+
+    Attributes:
+      largest: the largest logit, or 0 for an infinite one.
+      rest: log Σ_k exp(z_k) - largest; the sum of both is not yet rounded.
+      entropies: log Σ_k exp(z_k) - z_y, for each label y.
+    """
+
+    largest: Float[Array, "*n"]
+    rest: Float[Array, "*n"]
+    entropies: tuple[Float[Array, "*n"], ...]
+
+
+@jax.custom_jvp
+def row_terms(logits: Float[Array, "*n k"], labels: Labels, counted: Bool[Array, "*n"] | None) -> Row:
+    """The terms of each row.
+
+    A confident right answer has the entropy log(1 + ε), and the derivative p_y - 1: both formulas would lose ε. So the
+    labels' exponentials are left out of the sum, and added at the end.
+
+    Args:
+      logits: (..., K), float32 or wider.
+      labels: none, one or two, each in [0, K).
+      counted: rows that are False have derivatives of 0, whatever their logits.
+    """
+    return _row_terms(logits, labels)[0]
+
+
+@row_terms.defjvp
+def _row_terms_jvp(
+    primals: tuple[Array, Labels, Array | None], tangents: tuple[Array, Labels, Array | None]
+) -> tuple[Row, Row]:
+    logits, labels, counted = primals
+    row, exp, total, label_exps, others = _row_terms(logits, labels)
+    # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
+    tangent = tangents[0] if counted is None else jnp.where(counted[..., None], tangents[0], 0)
+    scale = 1 / total
+    # Both derivatives are Σ_k p_k dz_k, but for the part of the entropy's own label: p_y - 1 = -Σ_{k≠y} p_k, which does
+    # not cancel.
+    unlabelled = scale * jnp.sum(exp * tangent, axis=-1)
+    at_labels = [scale * jnp.sum(jnp.where(hit, tangent, 0), axis=-1) for hit in _hits(logits, labels)]
+    parts = [e * t for e, t in zip(label_exps, at_labels, strict=True)]
+    by_entropies = tuple(
+        unlabelled + _beside(label, labels, parts) - rest * t
+        for label, rest, t in zip(labels, others, at_labels, strict=True)
+    )
+    by_rest = unlabelled + _beside(labels[0], labels, parts) + parts[0] if labels else unlabelled
+    # The largest is the level that rest is measured from. Moving it moves nothing.
+    return row, Row(jnp.zeros_like(row.largest), by_rest, by_entropies)
+
+
+def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, Array, list[Array], list[Array]]:
+    """The terms, and of the shifted exponentials: all but the labels', the sum of all, the labels', all but a label's.
+
+    Of the sums, one a row and one a label and row.
+    """
+    shift = largest_logit(logits)
+    exp = exp_difference(logits, shift)
+    for hit in _hits(logits, labels):
+        exp = jnp.where(hit, 0, exp)
+    unlabelled = positive_sum(exp)[..., 0]
+    label_logits = [jnp.take_along_axis(logits, label[..., None], axis=-1) for label in labels]
+    label_exps = [exp_difference(logit, shift)[..., 0] for logit in label_logits]
+    others = [unlabelled + _beside(label, labels, label_exps) for label in labels]
+    total = others[0] + label_exps[0] if labels else unlabelled
+    below = [(logit - shift)[..., 0] for logit in label_logits]
+    # Where the label's logit is the largest, total is 1 + others, and the sum would swallow small others.
+    entropies = tuple(
+        jnp.where(b == 0, jnp.log1p(rest), jnp.log(total) - b) for b, rest in zip(below, others, strict=True)
+    )
+    return Row(shift[..., 0], jnp.log(total), entropies), exp, total, label_exps, others
+
+
+def _hits(logits: Array, labels: Labels) -> list[Bool[Array, "*n k"]]:
+    """For each label, which class it is."""
+    classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+    return [classes == label[..., None] for label in labels]
+
+
+def _beside(label: Array, labels: Labels, values: Sequence[Array]) -> Array:
+    """The value of the row's other label, 0 if that is none or the same."""
+    others = [jnp.where(y == label, 0, value) for y, value in zip(labels, values, strict=True)]
+    return sum(others[1:], others[0])
