@@ -139,7 +139,7 @@ def _stop(error: BaseException, options: "Options") -> NoReturn:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     if jax.process_count() > 1 and any(sign in str(error) for sign in SIGNS_OF_LOSS):
         status = LOST
-        say(f"another process was lost ({reason}); {_how_to_go_on(options)}")
+        say(f"{_lost(options)} ({reason}); {_how_to_go_on(options)}")
     else:
         status = 1
         if isinstance(error, Exception):
@@ -149,6 +149,11 @@ def _stop(error: BaseException, options: "Options") -> NoReturn:
         # Without the farewells at a usual exit, which wait for the others.
         os._exit(status)
     sys.exit(status)
+
+
+def _lost(options: "Options") -> str:
+    """Silence too: a collective that waits for the silent process may fail before JAX aborts."""
+    return f"another process was lost, or silent for {options.patience} s (--patience)"
 
 
 def _how_to_go_on(options: "Options") -> str:
@@ -168,10 +173,7 @@ def _abort_speaks(options: "Options", met: threading.Event) -> Iterator[None]:
     def speak(signum: int) -> None:
         processes, process = options.processes, options.process
         who = "" if process is None else f"process {process} of {processes}: "
-        if met.is_set():
-            what = f"another process was lost, or silent for {options.patience} s (--patience)"
-        else:
-            what = f"not all processes came within {options.patience} s (--patience)"
+        what = _lost(options) if met.is_set() else f"not all processes came within {options.patience} s (--patience)"
         text = f"{what}, see JAX's message above; {_how_to_go_on(options)}"
         os.write(2, f"examples.pod: {who}{text}\n".encode())
         os._exit(LOST)
