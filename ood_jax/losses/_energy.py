@@ -14,8 +14,8 @@ from .._api import public
 from .._checks import as_number, check_choice, check_logits, check_two_sided
 from .._dtypes import wide
 from .._sharding import AxisName
+from .._sum import accurate_add
 from ._reduce import Total, masked_sum
-from ._sum import accurate_add
 from ._terms import LogPartition, all_rows, cross_entropy, cross_entropy_and_partition, log_partition, widen
 
 

@@ -11,8 +11,8 @@ from .._api import checked, public
 from .._checks import as_number, check_logits, check_same_classes, check_two_sided
 from .._dtypes import wide
 from .._sharding import AxisName
+from .._sum import accurate_add
 from ._reduce import Total, check_reduction, joint_mean, masked_sum
-from ._sum import accurate_add
 from ._terms import LogPartition, all_rows, cross_entropy_and_partition, log_partition, widen
 
 

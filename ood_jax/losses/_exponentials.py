@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._sum import exact_add
+from .._sum import exact_add
 
 
 def largest_logit(logits: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:

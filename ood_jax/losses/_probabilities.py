@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._sum import accurate_sum
 from ._exponentials import exp_difference, largest_logit
-from ._sum import accurate_sum
 
 
 @jax.custom_jvp

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._sum import positive_sum
 from ._exponentials import exp_difference, largest_logit
-from ._sum import positive_sum
 
 Labels: TypeAlias = tuple[Int[Array, "*n"], ...]
 

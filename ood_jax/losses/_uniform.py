@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._sum import exact_add, positive_sum
 from ._exponentials import largest_logit, power_of_two, reduced
-from ._sum import exact_add, positive_sum
 
 
 @jax.custom_jvp

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from ..losses._sum import accurate_sum
+from .._sum import accurate_sum
 from ._exact import exact_product, exact_ratio, exact_sum, ratio
 from ._rates import least_count
+from ._running import running_sum
 from ._summary import OODMetrics
 
 _ROUNDINGS = 16
@@ -20,20 +21,21 @@ _ROUNDINGS = 16
 
 
 class _Bins(NamedTuple):
-    """The counts of a side by bin, and those of the bins before and up to each."""
+    """The counts of a side by bin, those of the bins before and up to each, and of all."""
 
     counts: Int[Array, " bins"]
     before: Int[Array, " bins"]
     up_to: Int[Array, " bins"]
+    total: Int[Array, ""]
 
-    @property
-    def total(self) -> Int[Array, ""]:
-        return self.up_to[-1]
+    def turned(self) -> "_Bins":
+        """As if the highest bin came first."""
+        return self._replace(before=self.total - self.up_to, up_to=self.total - self.before)
 
 
 def _bins(counts: Int[Array, " bins"]) -> _Bins:
-    up_to = jnp.cumsum(counts, dtype=jnp.int32)
-    return _Bins(counts, up_to - counts, up_to)
+    up_to = running_sum(counts)
+    return _Bins(counts, up_to - counts, up_to, up_to[-1])
 
 
 def binned_metrics(
@@ -44,8 +46,7 @@ def binned_metrics(
     pairs = [
         _area_under_roc(inside, outside, dtype),
         _average_precision(inside, outside, dtype),
-        # With the outliers positive the highest bin comes first.
-        _average_precision(_bins(counts_out[::-1]), _bins(counts_in[::-1]), dtype),
+        _average_precision(outside.turned(), inside.turned(), dtype),
         _false_positive_rate(inside, outside, dtype),
         _least_error(inside, outside, dtype),
     ]
@@ -66,17 +67,16 @@ def _average_precision(positives: _Bins, negatives: _Bins, dtype: np.dtype) -> t
     def precision(true: Array, false: Array) -> Array:  # as floats, for the sum of two counts may not fit 32 bits
         return true / jnp.maximum(true + false, 1)
 
-    def mean(values: Float[Array, " bins"]) -> Array:
-        terms = values * counts
-        return ratio(accurate_sum(terms, bound=jnp.max(terms, keepdims=True))[0], positives.total, dtype)
-
-    counts, before, true = (count.astype(dtype) for count in positives)
-    _, false_before, false = (count.astype(dtype) for count in negatives)
-    value = mean(precision(true, false))
-    most = mean(precision(true, false_before))  # the positives of a bin tie, before all its negatives
+    counts, before, true = (count.astype(dtype) for count in positives[:3])
+    _, false_before, false = (count.astype(dtype) for count in negatives[:3])
+    tied = precision(true, false)
+    first = precision(true, false_before)  # the positives of a bin tie, before all its negatives
     # The k-th positive of a bin comes after all its negatives. Its precision is concave in k, so a mean of several is
     # at least that of the first and the last.
-    least = mean((precision(before + 1, false) + precision(true, false)) / 2)
+    last = (precision(before + 1, false) + tied) / 2
+    terms = jnp.stack([counts * tied, counts * first, counts * last])
+    sums = accurate_sum(terms, bound=jnp.max(terms, axis=-1, keepdims=True))[:, 0]
+    value, most, least = ratio(sums, positives.total, dtype)
     return value, jnp.maximum(most - value, value - least)
 
 

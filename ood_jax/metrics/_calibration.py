@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._api import checked, public
 from .._checks import check_size
-from ..losses._sum import accurate_sum
+from .._sum import accurate_sum
 from ._exact import mean
 from ._layout import on_every_device
 from ._predictions import Rows, check_given_predictions, check_predictions, rows_of

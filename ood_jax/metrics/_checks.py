@@ -64,8 +64,9 @@ def counted_and_bad(bad: Callable[..., jax.Array], where: jax.Array | None, *val
 @jax.jit(static_argnums=0)
 def _counted_and_bad(bad: Callable[..., jax.Array], where: jax.Array | None, *values: jax.Array) -> tuple[Any, Any]:
     wrong = bad(*values)
-    counted = jnp.ones_like(wrong) if where is None else where
-    return jnp.sum(counted, dtype=jnp.int32), jnp.sum(wrong & counted, dtype=jnp.int32)
+    # What depends on no argument would be computed while tracing, by a program for each operation.
+    counted = wrong.size if where is None else jnp.sum(where, dtype=jnp.int32)
+    return counted, jnp.sum(wrong if where is None else wrong & where, dtype=jnp.int32)
 
 
 def check_given_scores(scores_in: Any, scores_out: Any, where_in: Any, where_out: Any) -> None:

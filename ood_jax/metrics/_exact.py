@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Real, UInt
 
-from ..losses._sum import accurate_sum
+from .._sum import accurate_sum
 
 
 class Words(NamedTuple):
@@ -27,9 +27,9 @@ def words(counts: UInt[Array, "*n"]) -> Words:
 
 
 def exact_sum(counts: Words) -> Words:
-    """The sum over the one axis."""
+    """The sum over the last axis."""
     zero = np.uint32(0)
-    return Words(*jax.lax.reduce(tuple(counts), (zero, zero), _add, (0,)))
+    return Words(*jax.lax.reduce(tuple(counts), (zero, zero), _add, (counts.low.ndim - 1,)))
 
 
 def exact_product(a: UInt[Array, "*n"], b: UInt[Array, "*n"]) -> Words:

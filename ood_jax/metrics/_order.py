@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
+from ._running import running_max
+
 
 class Side(NamedTuple):
     """The scores of one side.
@@ -79,18 +81,36 @@ class Ranks(NamedTuple):
 
 def ranks(side: Side, among: Side) -> Ranks:
     """The ranks of one sorted side's scores among another's."""
-    below = jnp.searchsorted(among.keys, side.keys).astype(jnp.int32)
+    below = number_below(among.keys, side.keys)
     # Where a tie begins, the other side knows where it ends: cheaper than another search.
     tie = jnp.minimum(below, among.keys.size - 1)
     return Ranks(below, jnp.where(among.keys[tie] == side.keys, own_ranks(among).up_to[tie], below))
 
 
+def number_below(ordered: Array, keys: Array) -> Int[Array, "*n"]:
+    """How many of some ordered numbers are below each key.
+
+    As `jnp.searchsorted`, with a power of two to go on by, halved each time, in place of the interval's two ends: a
+    third of the time.
+    """
+    size = ordered.size
+    steps = size.bit_length()
+
+    def go_on(step: Array | int, below: Array) -> Array:
+        further = below + jnp.left_shift(1, steps - 1 - step)
+        last = ordered[jnp.minimum(further, size) - 1]
+        return jnp.where((further <= size) & (last < keys), further, below)
+
+    # The first step by itself: what comes of it varies over the devices that the arguments vary over, 0 would not.
+    return jax.lax.fori_loop(1, steps, go_on, go_on(0, jnp.zeros(keys.shape, jnp.int32)))
+
+
 def own_ranks(side: Side) -> Ranks:
     """The ranks of a sorted side's scores among themselves: where each group of ties begins and ends."""
-    index = jnp.arange(side.keys.size, dtype=jnp.int32)
+    size = side.keys.size
+    index = jnp.arange(size, dtype=jnp.int32)
     edge = side.keys[1:] != side.keys[:-1]
-    end = jnp.ones(1, jnp.bool_)
-    first, last = jnp.concatenate([end, edge]), jnp.concatenate([edge, end])
-    below = jax.lax.cummax(jnp.where(first, index, 0))
-    up_to = jax.lax.cummin(jnp.where(last, index + 1, side.keys.size), reverse=True)
-    return Ranks(below, up_to)
+    first, last = (jax.lax.pad(edge, np.True_, [ends]) for ends in ((1, 0, 0), (0, 1, 0)))
+    below = running_max(jnp.where(first, index, 0))
+    above = running_max(jnp.where(last, size - 1 - index, 0), reverse=True)
+    return Ranks(below, size - above)

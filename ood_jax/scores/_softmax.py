@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Real
 
 from .._checks import as_number, check_logits
-from ..losses._sum import accurate_sum
+from .._sum import accurate_sum
 from ..losses._terms import widen
 
 

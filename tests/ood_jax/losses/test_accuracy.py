@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ood_jax
-from ood_jax.losses._sum import accurate_sum
+from ood_jax._sum import accurate_sum
 from parity import truth
 
 

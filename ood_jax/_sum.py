@@ -1,7 +1,5 @@
 """Sums that round about once."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,10 +11,8 @@ _BLOCK = 4096
 _FEW = 512
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def accurate_sum(
-    values: Float[Array, "*n k"], bound: Float[Array, "*n 1"], blocks: bool = True
-) -> Float[Array, "*n 1"]:
+@jax.custom_jvp
+def accurate_sum(values: Float[Array, "*n k"], bound: Float[Array, "*n 1"]) -> Float[Array, "*n 1"]:
     """Σ over the last axis of values no larger than `bound`, to about half a unit in the last place.
 
     A plain float32 sum of a hundred terms is off by up to five units, and by thousands where they cancel. Adding a
@@ -29,47 +25,43 @@ def accurate_sum(
       values: what to sum.
       bound: of the size of the largest value. It must be computed from the data, for the compiler cancels a constant.
         A bound too small costs accuracy, no more.
-      blocks: sums very many values by blocks, for accuracy. Not along an axis that may be sharded: cutting it up would
-        move it between devices, and a reduction of several arrays at once would gather one part a device.
     """
     terms = values.shape[-1]
-    if terms <= _BLOCK or not blocks:
-        leading, rest = _sum_in_parts(values, bound, together=blocks)
-        return (leading + rest)[..., None]
-    whole = terms - terms % _BLOCK
-    full = values[..., :whole].reshape(*values.shape[:-1], -1, _BLOCK)
-    remainder = values[..., None, whole:]
-    parts = [*_sum_in_parts(full, bound[..., None]), *_sum_in_parts(remainder, bound[..., None])]
+    if terms <= _BLOCK:
+        total, rest = _sum_in_parts(values, bound)
+        return (total + rest)[..., None]
+    # Very many are summed by blocks, the last of them filled up.
+    filled = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -terms % _BLOCK)])
+    parts = _sum_in_parts(filled.reshape(*values.shape[:-1], -1, _BLOCK), bound[..., None])
     return accurate_sum(jnp.concatenate(parts, axis=-1), bound * _BLOCK)
 
 
 @accurate_sum.defjvp
-def _accurate_sum_jvp(blocks: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    return accurate_sum(*primals, blocks), jnp.sum(tangents[0], axis=-1, keepdims=True)
+def _accurate_sum_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return accurate_sum(*primals), jnp.sum(tangents[0], axis=-1, keepdims=True)
 
 
-def _sum_in_parts(values: Array, bound: Array, together: bool = True) -> tuple[Array, Array]:
+def _sum_in_parts(values: Array, bound: Array) -> tuple[Array, Array]:
     """Two numbers whose sum, not yet rounded, is that of at most _BLOCK values."""
+    info = jnp.finfo(values.dtype)
     bits = (values.shape[-1] + 1).bit_length()  # what a sum of so many can carry beyond its terms
-    _, exponent = jnp.frexp(bound)
-    first = jnp.ldexp(jnp.ones_like(bound), exponent + bits)
-    splits = jnp.isfinite(bound) & jnp.isfinite(first)  # infinities just sum
+    first = _power_of_two(bound) * 2.0 ** (bits + 1)
+    splits = jnp.isfinite(first)  # infinities just sum
     first = jnp.where(splits, first, 0)
-    if not together:
-        # Each reduction may compute its parts anew. Where the values are products, one may fuse product and sum and
-        # another not, and then the parts do not add up to the values. A product plus zero rounds the same either way.
-        values = values + jnp.where(splits, bound * 0, 0)
-    second = first * 2.0 ** (bits - jnp.finfo(values.dtype).nmant)  # above every rest
+    second = first * 2.0 ** (bits - info.nmant)  # above every rest
     leading = (first + values) - first
     rest = jnp.where(splits, values - leading, 0)
     middle = (second + rest) - second
+    # At once, for of three sums the compiler would write every operand to memory first.
+    zero = jnp.zeros((), values.dtype)
     parts = (leading, middle, rest - middle)
-    if together:  # for three reductions the compiler would write every operand to memory first
-        zero = jnp.zeros((), values.dtype)
-        total, correction, last = jax.lax.reduce(parts, (zero,) * 3, _add_parts, (values.ndim - 1,))
-    else:
-        total, correction, last = (jnp.sum(part, axis=-1) for part in parts)
+    total, correction, last = jax.lax.reduce(parts, (zero,) * 3, _add_parts, (values.ndim - 1,))
     return total, correction + last
+
+
+def _power_of_two(x: Array) -> Array:
+    """A power of two between two thirds and four thirds of a positive number; infinite if that is too large."""
+    return jax.lax.reduce_precision(x, jnp.finfo(x.dtype).nexp, 0)
 
 
 def _add_parts(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -87,9 +79,8 @@ def positive_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     if values.shape[-1] > _FEW:
         return jnp.sum(values, axis=-1, keepdims=True)
     rough = jax.lax.stop_gradient(jnp.sum(values, axis=-1, keepdims=True))
-    _, exponent = jnp.frexp(rough)
-    above = jnp.ldexp(jnp.ones_like(rough), exponent + 1)
-    splits = jnp.isfinite(rough) & jnp.isfinite(above)  # infinities just sum
+    above = _power_of_two(rough) * 2
+    splits = jnp.isfinite(above)  # infinities just sum
     above = jnp.where(splits, above, 0)
     total = jnp.sum((above + values) - above, axis=-1, keepdims=True)
     # Differences that two sums share, the compiler would write to memory.
