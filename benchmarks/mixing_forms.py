@@ -10,7 +10,8 @@ import torch
 
 def mixed(x: torch.Tensor, lam: torch.Tensor, partner: torch.Tensor) -> torch.Tensor:
     """The definition's arithmetic, of what was drawn outside: a compiled one would draw by Python again."""
-    return (lam * x + (1 - lam) * x[partner]).to(x.dtype)
+    mix = lam * x + (1 - lam) * x[partner]
+    return mix.to(x.dtype) if x.is_floating_point() else mix
 
 
 def pasted(x: torch.Tensor, box: tuple[torch.Tensor, ...], partner: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""From uint8 images to normalised, mixed bfloat16 ones: one jit, and the same in PyTorch."""
+"""From uint8 images to normalised, mixed bfloat16 ones: one jit, and the same in PyTorch.
+
+Images may be normalised after they are mixed as well as before, for that is affine and the weights of a mix sum to one.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +17,8 @@ from parity import definitions
 from . import mixing_forms as forms
 from .limit import of_mixing
 from .mixing_rows import Images, keys
-from .row import COMPILED, DEFINITION, Contest, Row, compile_torch, compiled
+from .row import COMPILED, DEFINITION, Contest, Entry, Row, compile_torch, compiled
+from .timing import Run
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -32,8 +36,16 @@ def pipeline(name: str, n: int, side: int) -> Contest:
     mixing, some = getattr(ood_jax, name), keys()
 
     @jax.jit
-    def ours(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
+    def mixed_first(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
+        mixed = mixing(key, x, y)
+        return mixed._replace(x=normalise(mixed.x))
+
+    @jax.jit
+    def normalised_first(key: jax.Array, x: jax.Array, y: jax.Array) -> Any:
         return mixing(key, normalise(x), y)
+
+    def ours(step: Any) -> Run:
+        return lambda: step(next(some), images.nhwc, images.labels)
 
     normalise_torch = _normaliser()
     mixing_torch = definitions.mixup_data if name == "mixup" else definitions.CutMix()
@@ -41,13 +53,20 @@ def pipeline(name: str, n: int, side: int) -> Contest:
     def theirs() -> Any:
         return mixing_torch(normalise_torch(images.nchw), images.labels_torch)
 
-    apply, draw = _compilable(name, side, normalise_torch)
+    mix, draw = (forms.mixed, forms.lam) if name == "mixup" else (forms.pasted, partial(forms.box, side=side))
+    orders = {
+        COMPILED: lambda x, drawn, partner: mix(normalise_torch(x), drawn, partner),
+        f"{COMPILED}, mixed first": lambda x, drawn, partner: normalise_torch(mix(x, drawn, partner)),
+    }
+
+    def theirs_compiled(order: Any) -> Entry:
+        apply = compile_torch(order)
+        return compiled(lambda: apply(images.nchw, draw(()), torch.randperm(n)))
+
     return Contest(
-        lambda: ours(next(some), images.nhwc, images.labels),
-        {
-            DEFINITION: theirs,
-            COMPILED: compiled(lambda: apply(images.nchw, draw(), torch.randperm(n))),
-        },
+        ours(mixed_first),
+        {DEFINITION: theirs, **{title: theirs_compiled(order) for title, order in orders.items()}},
+        {"ours, normalised first": ours(normalised_first)},
         work=of_mixing(images.nhwc, mixed_bytes=2 * images.nhwc.size),
     )
 
@@ -59,10 +78,3 @@ def normalise(x: jax.Array) -> jax.Array:
 def _normaliser() -> Callable[[torch.Tensor], torch.Tensor]:
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return lambda x: ((x / 255 - mean) / std).bfloat16()
-
-
-def _compilable(name: str, side: int, normalise: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Any, Any]:
-    """Normalisation and mixing as one compiled function, and what draws for it."""
-    mix = forms.mixed if name == "mixup" else forms.pasted
-    draw = partial(forms.lam, ()) if name == "mixup" else partial(forms.box, (), side)
-    return compile_torch(lambda x, drawn, partner: mix(normalise(x), drawn, partner)), draw
