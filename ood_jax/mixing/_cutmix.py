@@ -52,6 +52,8 @@ def cutmix(
     with M zero in a box of about a share 1 - λ of the pixels around a uniform centre, and π a uniform permutation of
     the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
 
+    Cut uint8 images before they are normalised: the order makes no difference, and there are fewer bytes to read.
+
     Args:
       key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
       x: images (N, H, W, C), or (N, C, H, W) with data_format "NCHW", any dtype.

@@ -46,6 +46,9 @@ def mixup(
 
     with π a uniform permutation of the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
 
+    Mix uint8 images before they are normalised: that is affine and the weights sum to one, so the order makes no
+    difference but for rounding, and there are fewer bytes to read.
+
     Args:
       key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
       x: inputs (N, ...), any numeric dtype.

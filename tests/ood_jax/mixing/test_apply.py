@@ -117,6 +117,27 @@ def test_float64_images_stay_float64():
         np.testing.assert_allclose(mixed.x, expected, rtol=1e-12, atol=0)
 
 
+@MODES
+def test_bytes_may_be_mixed_before_they_are_normalised(mode):
+    def normalise(pixels):
+        mean, std = (np.asarray(each, pixels.dtype) for each in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        return (pixels / np.asarray(255, pixels.dtype) - mean) / std
+
+    lam, box, partner, rows, spread = make(mode)
+    x, y = images(np.uint8), np.arange(N)
+    normal = normalise(x.astype(np.float32))
+    mixup, cutmix = ood_jax.MixupDraw(lam, partner), ood_jax.CutMixDraw(box, partner)
+    cut_first = normalise(np.asarray(ood_jax.apply_cutmix(cutmix, x, y).x, np.float32))
+    np.testing.assert_array_equal(cut_first, ood_jax.apply_cutmix(cutmix, normal, y).x)
+    weight = spread(lam).astype(np.float64)[:, None, None, None]
+    exact = normalise(x.astype(np.float64))
+    exact = weight * exact + (1 - weight) * exact[rows]
+    mixed_first = normalise(np.asarray(ood_jax.apply_mixup(mixup, x, y).x))
+    for mixed in (mixed_first, ood_jax.apply_mixup(mixup, normal, y).x):
+        assert mixed.dtype == np.float32
+        np.testing.assert_allclose(mixed, exact, rtol=0, atol=2e-6)  # of numbers up to 3, a few times rounded
+
+
 def test_labels_lam_and_coordinates_never_take_the_images_dtype():
     # In bfloat16 a class 777 would become 776, and λ would keep three digits.
     x, labels = images(np.float32).astype(jnp.bfloat16), np.full(N, 777)
