@@ -13,8 +13,7 @@ from .training_rows import training_rows
 
 # Above 32 MiB glibc maps fresh pages for each array, and gives them back: then a pass costs page faults, not bytes.
 # With these it keeps what was freed. XLA's results come from its own threads, whose arenas hold no array above 64 MiB,
-# so there must be one arena for all. And XLA's results are aligned, which glibc cannot cut from every array that was
-# freed: new pages are still asked for now and then, fewer if they are huge ones.
+# so there must be one arena for all. Even so about half of XLA's pages were fresh; of huge ones there are few.
 ALLOCATORS: Mapping[str, Mapping[str, str]] = {
     "default": {},
     "raised": {

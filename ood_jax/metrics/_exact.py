@@ -27,9 +27,9 @@ def words(counts: UInt[Array, "*n"]) -> Words:
 
 
 def exact_sum(counts: Words) -> Words:
-    """The sum over the last axis."""
+    """The sum over the one axis."""
     zero = np.uint32(0)
-    return Words(*jax.lax.reduce(tuple(counts), (zero, zero), _add, (counts.low.ndim - 1,)))
+    return Words(*jax.lax.reduce(tuple(counts), (zero, zero), _add, (0,)))
 
 
 def exact_product(a: UInt[Array, "*n"], b: UInt[Array, "*n"]) -> Words:

@@ -50,9 +50,7 @@ def cutmix(
     $$\tilde x_i = M \odot x_i + (1 - M) \odot x_{\pi(i)}, \qquad \lambda \sim \mathrm{Beta}(\alpha, \alpha)$$
 
     with M zero in a box of about a share 1 - λ of the pixels around a uniform centre, and π a uniform permutation of
-    the batch. Train with `mixup_criterion` or `mixup_cross_entropy`.
-
-    Cut uint8 images before they are normalised: the order makes no difference, and there are fewer bytes to read.
+    the batch. Train with `mixup_criterion` or `mixup_cross_entropy`. Cut uint8 images before normalising: fewer bytes.
 
     Args:
       key: a typed PRNG key. Fold the step into the run's key, so that a restarted run draws the same.
