@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
 import jax
+import numpy as np
 import pytest
 
 _TESTS_A_SWEEP = 50
@@ -29,3 +30,10 @@ def few_programs():
         _since_sweep = 0
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def own_numbers(request):
+    """Gives each test random numbers of its own, whichever tests ran before it in the same process."""
+    if hasattr(request.module, "RNG"):
+        request.module.RNG = np.random.default_rng(list(request.node.name.encode()))
