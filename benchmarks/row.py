@@ -8,6 +8,7 @@ import torch
 
 from parity.published import load
 
+from . import timing
 from .limit import Work
 from .timing import Run
 
@@ -42,11 +43,13 @@ class Row(NamedTuple):
       name: unique within the theme.
       build: makes the arrays and the contenders.
       pages: whether its arrays are so large that the allocator decides; then it runs under both.
+      budget: seconds for all rounds, more than usual where times vary much.
     """
 
     name: str
     build: Callable[[], Contest]
     pages: bool = False
+    budget: float = timing.Plan().budget
 
 
 def published(source: str, make: Callable[[ModuleType], Run]) -> Entry:

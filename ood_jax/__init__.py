@@ -11,8 +11,9 @@ Every function is pure and jitted; those that draw take a typed PRNG key first. 
 on the last.
 """
 
-from . import metrics as metrics
-from . import scores as scores
+import importlib
+import typing
+
 from .losses import Margins as Margins
 from .losses import calibrate_margins as calibrate_margins
 from .losses import energy_bounded_loss as energy_bounded_loss
@@ -38,3 +39,17 @@ from .mixing import symmetric_beta as symmetric_beta
 from .mixing import timm_box as timm_box
 
 __version__ = "0.1.0"
+
+# Evaluation is imported when it is first asked for: it is two thirds of the library, and training does without.
+if typing.TYPE_CHECKING:
+    from . import metrics as metrics
+    from . import scores as scores
+else:
+
+    def __getattr__(name):
+        if name in ("metrics", "scores"):
+            return importlib.import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), "metrics", "scores"})

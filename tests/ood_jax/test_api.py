@@ -148,5 +148,19 @@ def test_importing_the_library_imports_neither_flax_nor_torch():
     subprocess.run([sys.executable, "-c", probe], check=True)
 
 
+@pytest.mark.parametrize("name", ["metrics", "scores"])
+def test_evaluation_is_imported_when_it_is_asked_for(name):
+    probe = (
+        f"import sys, ood_jax; early = 'ood_jax.{name}' in sys.modules; listed = '{name}' in dir(ood_jax); "
+        f"sys.exit(early or not listed or ood_jax.{name} is not sys.modules['ood_jax.{name}'])"
+    )
+    subprocess.run([sys.executable, "-c", probe], check=True)
+
+
+def test_a_name_that_is_not_there_is_told():
+    with pytest.raises(AttributeError, match="module 'ood_jax' has no attribute 'cut_mix'"):
+        _ = ood_jax.cut_mix
+
+
 def test_mixed_unpacks_in_the_definitions_order():
     assert ood_jax.Mixed._fields == ("x", "y_a", "y_b", "lam")
