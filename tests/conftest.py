@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tempfile
 
 # Before anything imports jax: no search for a TPU where only its compiler is installed, and several devices on one
 # host, for the tests of sharding.
@@ -11,6 +12,11 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 import jax
 import numpy as np
 import pytest
+
+# Many tests build the same programs. Each process keeps its own: JAX does not write its files at once.
+_programs = tempfile.TemporaryDirectory()
+jax.config.update("jax_compilation_cache_dir", _programs.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 _TESTS_A_SWEEP = 50
 _since_sweep = 0
