@@ -52,7 +52,7 @@ def loss_rows(*, quick: bool) -> Iterator[Row]:
                 title = f"{name}, {rows:,}x{classes:,} {dtype}"
                 compiles = classes in COMPILED_CLASSES and dtype == "float32"
                 build = partial(contest, loss, rows, classes, dtype, compiles=compiles)
-                yield Row(title, build, pages=classes >= LARGE and dtype == "float32")
+                yield Row(title, build, pages=classes >= LARGE)
 
 
 def contest(loss: Loss, rows: int, classes: int, dtype: str, *, compiles: bool) -> Contest:
