@@ -23,8 +23,8 @@ def main(theme: str, allocator: str, names: Sequence[str], quick: bool, path: Pa
         if item.theme != theme or item.name not in names:
             continue
         if isinstance(item.what, Row):
-            rowplan = plan if quick else plan._replace(budget=item.what.budget)
-            row = record.measured(theme, item.name, allocator, item.what.build(), rowplan)
+            for_row = plan._replace(budget=item.what.budget)
+            row = record.measured(theme, item.name, allocator, item.what.build(), for_row)
             rows.append(row)
             tell(item.name, f"{1e3 * row.seconds['ours'].median:.3f} ms, {row.rounds} rounds")
             torch._dynamo.reset()  # a program limit counts all shapes of a function that this process has met
