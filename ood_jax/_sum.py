@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Rests are summed one after the other, so not too many of them at a time.
+# What roundings lose is summed plainly, so not too much of it at a time.
 _BLOCK = 4096
 
 # Positive terms that may be summed one after the other.
@@ -12,60 +12,40 @@ _FEW = 512
 
 
 @jax.custom_jvp
-def accurate_sum(values: Float[Array, "*n k"], bound: Float[Array, "*n 1"]) -> Float[Array, "*n 1"]:
-    """Σ over the last axis of values no larger than `bound`, to about half a unit in the last place.
+def accurate_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
+    """Σ over the last axis, to about half a unit in the last place.
 
-    A plain float32 sum of a hundred terms is off by up to five units, and by thousands where they cancel. Adding a
-    power of two well above the values, and taking it away again, leaves of each the leading bits; these sum without
-    error. So do the leading bits of the rests, and what is then left is too small for its errors to show. Two steps of
-    AccSum: S. M. Rump, T. Ogita, S. Oishi, "Accurate Floating-Point Summation Part I: Faithful Rounding", SIAM Journal
-    on Scientific Computing 31, 2008.
-
-    Args:
-      values: what to sum.
-      bound: of the size of the largest value. It must be computed from the data, for the compiler cancels a constant.
-        A bound too small costs accuracy, no more.
+    A plain float32 sum of a hundred terms is off by up to five units, and by thousands where they cancel. But what an
+    addition loses is itself a float, so it is summed beside the terms, and added at the end: Sum2 of T. Ogita,
+    S. M. Rump, S. Oishi, "Accurate Sum and Dot Product", SIAM Journal on Scientific Computing 26, 2005, algorithm 4.4.
     """
-    terms = values.shape[-1]
-    if terms <= _BLOCK:
-        total, rest = _sum_in_parts(values, bound)
-        return (total + rest)[..., None]
-    # Very many are summed by blocks, the last of them filled up.
-    filled = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -terms % _BLOCK)])
-    parts = _sum_in_parts(filled.reshape(*values.shape[:-1], -1, _BLOCK), bound[..., None])
-    return accurate_sum(jnp.concatenate(parts, axis=-1), bound * _BLOCK)
+    total, lost = values, jnp.zeros_like(values)
+    while total.shape[-1] > _BLOCK:
+        total, lost = _sum_with_losses(_in_blocks(total), _in_blocks(lost))
+    total, lost = _sum_with_losses(total, lost)
+    return _corrected(total, lost)[..., None]
 
 
 @accurate_sum.defjvp
-def _accurate_sum_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+def _accurate_sum_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return accurate_sum(*primals), jnp.sum(tangents[0], axis=-1, keepdims=True)
 
 
-def _sum_in_parts(values: Array, bound: Array) -> tuple[Array, Array]:
-    """Two numbers whose sum, not yet rounded, is that of at most _BLOCK values."""
-    info = jnp.finfo(values.dtype)
-    bits = (values.shape[-1] + 1).bit_length()  # what a sum of so many can carry beyond its terms
-    first = _power_of_two(bound) * 2.0 ** (bits + 1)
-    splits = jnp.isfinite(first)  # infinities just sum
-    first = jnp.where(splits, first, 0)
-    second = first * 2.0 ** (bits - info.nmant)  # above every rest
-    leading = (first + values) - first
-    rest = jnp.where(splits, values - leading, 0)
-    middle = (second + rest) - second
-    # At once, for of three sums the compiler would write every operand to memory first.
-    zero = jnp.zeros((), values.dtype)
-    parts = (leading, middle, rest - middle)
-    total, correction, last = jax.lax.reduce(parts, (zero,) * 3, _add_parts, (values.ndim - 1,))
-    return total, correction + last
+def _in_blocks(values: Array) -> Array:
+    """The last axis cut into blocks, the last of them filled up."""
+    filled = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % _BLOCK)])
+    return filled.reshape(*values.shape[:-1], -1, _BLOCK)
 
 
-def _power_of_two(x: Array) -> Array:
-    """A power of two between two thirds and four thirds of a positive number; infinite if that is too large."""
-    return jax.lax.reduce_precision(x, jnp.finfo(x.dtype).nexp, 0)
+def _sum_with_losses(total: Array, lost: Array) -> tuple[Array, Array]:
+    """The sum over the last axis of what was summed before, and of what that lost."""
+    zero = jnp.zeros((), total.dtype)
+    return jax.lax.reduce((total, lost), (zero, zero), _add_with_losses, (total.ndim - 1,))
 
 
-def _add_parts(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(x + y for x, y in zip(a, b, strict=True))
+def _add_with_losses(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    total, lost = exact_add(a[0], b[0])
+    return total, (a[1] + b[1]) + lost
 
 
 def positive_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
@@ -89,13 +69,22 @@ def positive_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     return jnp.where(splits, total + rest, total)
 
 
+def _power_of_two(x: Array) -> Array:
+    """A power of two between two thirds and four thirds of a positive number; infinite if that is too large."""
+    return jax.lax.reduce_precision(x, jnp.finfo(x.dtype).nexp, 0)
+
+
+def _corrected(total: Array, lost: Array) -> Array:
+    return total + jnp.where(jnp.isfinite(lost), lost, 0)  # an infinite sum lost nothing
+
+
 def accurate_add(*parts: Array) -> Array:
     """The sum of a few arrays, rounded once: two energies of 1e4, each rounded by itself, would leave 1e-3."""
     total, lost = parts[0], jnp.zeros((), parts[0].dtype)
     for part in parts[1:]:
         total, error = exact_add(total, part)
         lost = lost + error
-    return total + jnp.where(jnp.isfinite(lost), lost, 0)  # an infinite sum lost nothing
+    return _corrected(total, lost)
 
 
 def exact_add(a: Array, b: Array) -> tuple[Array, Array]:

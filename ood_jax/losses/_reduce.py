@@ -31,10 +31,12 @@ def masked_sum(values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name
     """The sum of the rows that count; over `axis_name` too."""
     check_axis_name(axis_name)
     count = jnp.sum(counted)
-    # About their mean, for many that are alike would all be rounded alike.
-    level = jax.lax.stop_gradient(jnp.sum(jnp.where(counted, values, 0)) / jnp.maximum(count, 1).astype(values.dtype))
-    level = jnp.where(jnp.isfinite(level), level, 0)
-    total = jnp.sum(jnp.where(counted, values - level, 0)) + level * count.astype(values.dtype)
+    values = jnp.where(counted, values, 0)
+    # Many that are alike would all be rounded alike. Of so few bits 65,536 of them sum without error, and what is left
+    # is too small for its errors to show.
+    leading = jax.lax.stop_gradient(jax.lax.reduce_precision(values, jnp.finfo(values.dtype).nexp, 7))
+    leading = jnp.where(jnp.isfinite(leading), leading, 0)
+    total = jnp.sum(leading) + jnp.sum(values - leading)
     if axis_name is not None:
         total, count = jax.lax.psum((total, count), axis_name)
     return Total(total, count)

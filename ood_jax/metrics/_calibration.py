@@ -188,10 +188,9 @@ def _gap(
 ) -> Float[Array, ""]:
     """Σ_b |Σ (accurate - confidence)| / N, each inner sum over the rows of a bin."""
     gaps = jnp.where(counted, accurate.astype(confidence.dtype) - confidence, 0)
-    bound = jnp.max(jnp.abs(gaps), keepdims=True)
 
     def of_bin(b: Array) -> Array:  # one bin after the other: all at once would take as many copies of the rows
-        return accurate_sum(jnp.where(bin_of == b, gaps, 0), bound=bound)[0]
+        return accurate_sum(jnp.where(bin_of == b, gaps, 0))[0]
 
     by_bin = jax.lax.map(of_bin, jnp.arange(bins, dtype=jnp.int32))
     return jnp.sum(jnp.abs(by_bin)) / rows.total.astype(gaps.dtype)
