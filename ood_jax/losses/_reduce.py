@@ -36,10 +36,12 @@ def masked_sum(values: Float[Array, "*n"], counted: Bool[Array, "*n"], axis_name
     # is too small for its errors to show.
     leading = jax.lax.stop_gradient(jax.lax.reduce_precision(values, jnp.finfo(values.dtype).nexp, 7))
     leading = jnp.where(jnp.isfinite(leading), leading, 0)
-    total = jnp.sum(leading) + jnp.sum(values - leading)
+    parts = jnp.sum(leading), jnp.sum(values - leading)
     if axis_name is not None:
-        total, count = jax.lax.psum((total, count), axis_name)
-    return Total(total, count)
+        parts, count = jax.lax.psum((parts, count), axis_name)
+    # The compiler must not add the parts on each device before it sums over devices.
+    total, rest = jax.lax.optimization_barrier(parts)
+    return Total(total + rest, count)
 
 
 def check_reduction(reduction: str) -> None:

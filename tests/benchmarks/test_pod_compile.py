@@ -48,7 +48,8 @@ def test_losses_send_scalars(figures, program):
     small, large = figures[program]
     for row in (small, large):
         assert set(row["collectives"]) == {"all-reduce"}
-        assert row["collective_bytes"] < 128
+        # A count, and two sums in two parts each: the compiler has not added the parts up before they travel.
+        assert 20 <= row["collective_bytes"] < 128
     assert small["collective_bytes"] == large["collective_bytes"]
 
 
