@@ -127,6 +127,15 @@ def test_accurate_sum_rounds_about_once(terms, kind):
         assert ulps.max() <= 1
 
 
+def test_accurate_sum_of_blocks_of_blocks(monkeypatch):
+    # As more than 4096² terms are summed; of blocks of four, 300 take four levels.
+    monkeypatch.setattr("ood_jax._sum._BLOCK", 4)
+    values = np.exp(3 * np.random.default_rng(0).standard_normal((20, 300))).astype(np.float32)
+    exact = values.astype(np.longdouble).sum(-1)
+    ulps = np.abs(np.asarray(accurate_sum(values))[:, 0].astype(np.longdouble) - exact) / np.spacing(exact.astype("f"))
+    assert ulps.max() <= 0.51
+
+
 def test_accurate_sum_of_infinities_and_zeros():
     infinite = jnp.array([[1.0, jnp.inf]])
     assert float(accurate_sum(infinite)[0, 0]) == jnp.inf
