@@ -4,6 +4,8 @@ A TPU lays images out with the batch innermost, where a gather of rows moves thi
 the batch as it lies, fuses with what uses the result, and is partitioned over devices like any other product.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -26,9 +28,38 @@ def take_partner(values: Array, partner: Array) -> Array:
     """Each row's partner. A partner outside the batch or group gives NaN (for integers the dtype's extreme)."""
     if partner.ndim == 1:
         return _take(values, partner)
-    # Taking inside each group, rather than by rows of the whole batch, lets the compiler see that it is local.
-    grouped = values.reshape(partner.shape + values.shape[1:])
-    return jax.vmap(_take)(grouped, partner).reshape(values.shape)
+    blocks, rows = _in_blocks(values, partner)
+    return jax.vmap(_take)(blocks, rows).reshape(values.shape)
+
+
+def _in_blocks(values: Array, partner: Array) -> tuple[Array, Array]:
+    """The rows as blocks of whole groups (b, n / b, ...), and their partners in the block (b, n / b).
+
+    Taking inside blocks, rather than by rows of the whole batch, lets the compiler see that it is local. One block a
+    device is best, for a TPU has the rows in lanes, out of which smaller ones must be cut.
+    """
+    groups, size = partner.shape
+    joined = groups // math.gcd(groups, _devices(values))
+    if joined > 1 and joined * size <= _MOST_ROWS:
+        partner, groups, size = _join(partner, joined), groups // joined, joined * size
+    return values.reshape(groups, size, *values.shape[1:]), partner
+
+
+def _join(partner: Array, joined: int) -> Array:
+    """Partners in the group as partners in a block of so many groups; those outside the group as -1."""
+    groups, size = partner.shape
+    narrow = partner.dtype.itemsize < 4  # as bytes, a size of 300 would be another number
+    partner = partner.astype(jnp.int32) if narrow else partner
+    inside = (partner >= 0) & (partner < size)
+    first = jnp.arange(groups, dtype=jnp.int32) % joined * size
+    rows = jnp.where(inside, partner.astype(jnp.int32) + first[:, None], -1)
+    return rows.reshape(groups // joined, joined * size)
+
+
+def _devices(values: Array) -> int:
+    """Over how many devices the values may lie: a multiple of how many they do. 0 if that is not known."""
+    mesh = jax.typeof(values).sharding.mesh
+    return 0 if mesh.empty else math.prod(mesh.shape[axis] for axis in (*mesh.auto_axes, *mesh.explicit_axes))
 
 
 def _take(values: Array, rows: Array) -> Array:

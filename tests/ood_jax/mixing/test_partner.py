@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import ood_jax
-from ood_jax.mixing._partner import _MULTIPLIED, gather, multiply, take_partner
+from ood_jax.mixing._partner import _MULTIPLIED, _in_blocks, gather, multiply, take_partner
 
 ROWS = [2, 0, 0, 4, -1, 6]  # a repeated one, and two outside
 
@@ -38,6 +39,28 @@ def test_groups_stay_apart():
     by_product = jax.vmap(multiply)(values.reshape(2, 3, 4), partner).reshape(6, 4)
     np.testing.assert_array_equal(by_product.astype(float), take_partner(values, partner).astype(float))
     assert int(jnp.isnan(by_product).sum()) == 1
+
+
+@pytest.mark.parametrize(("groups", "size", "dtype"), [(8, 6, "int32"), (2, 300, "uint8")])
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_groups_of_a_device_are_taken_together_and_stay_apart(groups, size, dtype, devices, by_hand):
+    # Of the partners some are outside their group, most of these inside another; as bytes 300 would be 44.
+    values = jnp.arange(groups * size * 3, dtype=jnp.float32).reshape(-1, 3)
+    low, high = (0, 256) if dtype == "uint8" else (-size, 2 * size)
+    partner = jnp.asarray(np.random.default_rng(0).integers(low, high, (groups, size)), dtype)
+    mesh, rows = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,)), PartitionSpec("data")
+    blocks = []
+
+    def take(values, partner):
+        blocks.append(_in_blocks(values, partner)[1].shape)
+        return take_partner(values, partner)
+
+    if by_hand:
+        take = jax.shard_map(take, mesh=mesh, in_specs=(rows, rows), out_specs=rows)
+    found = jax.jit(take)(*jax.device_put((values, partner), NamedSharding(mesh, rows)))
+    np.testing.assert_array_equal(found, take_partner(values, partner))
+    assert blocks == [(1 if by_hand else devices, groups * size // devices)]
 
 
 @pytest.mark.parametrize("last", [3, 200])
