@@ -16,7 +16,7 @@ from .._dtypes import wide
 from .._sharding import AxisName
 from .._sum import accurate_add
 from ._reduce import Total, masked_sum
-from ._terms import LogPartition, all_rows, cross_entropy, cross_entropy_and_partition, log_partition, widen
+from ._terms import LogPartition, all_rows, cross_entropy, cross_entropy_and_partition, log_partition, widen, widen_to
 
 
 @public
@@ -113,8 +113,8 @@ def energy_regularized_loss(
     if logits_out is None:
         return masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name).mean
     dtype = wide(logits_in.dtype, logits_out.dtype)
-    partition_out = log_partition(logits_out.astype(dtype), where_out)
-    entropy, partition_in = cross_entropy_and_partition(logits_in.astype(dtype), targets_in, where_in)
+    partition_out = log_partition(widen_to(dtype, logits_out), where_out)
+    entropy, partition_in = cross_entropy_and_partition(widen_to(dtype, logits_in), targets_in, where_in)
     counted_in, counted_out = all_rows(logits_in, where_in), all_rows(logits_out, where_out)
     hinge = _pairwise_hinge if form == "pairwise" else _mean_hinge
     term = hinge(_Side(partition_in, counted_in), _Side(partition_out, counted_out), gap.astype(dtype), axis_name)

@@ -13,7 +13,7 @@ from .._dtypes import wide
 from .._sharding import AxisName
 from .._sum import accurate_add
 from ._reduce import Total, check_reduction, joint_mean, masked_sum
-from ._terms import LogPartition, all_rows, cross_entropy_and_partition, log_partition, widen
+from ._terms import LogPartition, all_rows, cross_entropy_and_partition, log_partition, widen_to
 
 
 class Margins(NamedTuple):
@@ -70,7 +70,7 @@ def calibrate_margins(logits_in: Float[Array, "*n_in k"], logits_out: Float[Arra
 
 
 def _mean_energy(logits: Array) -> Array:
-    return masked_sum(-accurate_add(*log_partition(widen(logits))), all_rows(logits, None)).mean
+    return masked_sum(-accurate_add(*log_partition(logits)), all_rows(logits, None)).mean
 
 
 def _check_margins(m_in: Any, m_out: Any) -> None:
@@ -150,13 +150,13 @@ def energy_bounded_loss(
     dtype = wide(logits_in.dtype) if logits_out is None else wide(logits_in.dtype, logits_out.dtype)
     weight, bound_in, bound_out = (number.astype(dtype) for number in (weight, bound_in, bound_out))
     weight = jnp.where(bound_in < bound_out, weight, jnp.nan)
-    entropies, partition = cross_entropy_and_partition(logits_in.astype(dtype), targets_in, where_in)
+    entropies, partition = cross_entropy_and_partition(widen_to(dtype, logits_in), targets_in, where_in)
     entropy = masked_sum(*entropies, axis_name)
     over = _hinge(partition, all_rows(logits_in, where_in), -1, bound_in, axis_name)
     if logits_out is None:
         under = Total(jnp.zeros((), dtype), jnp.zeros((), over.rows.dtype))
     else:
-        partition = log_partition(logits_out.astype(dtype), where_out)
+        partition = log_partition(widen_to(dtype, logits_out), where_out)
         under = _hinge(partition, all_rows(logits_out, where_out), 1, bound_out, axis_name)
     if reduction == "separate":
         return entropy.mean + weight * (over.mean + under.mean)

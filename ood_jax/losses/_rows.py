@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._dtypes import wide
 from .._sum import positive_sum
 from ._exponentials import exp_difference, largest_logit
 
@@ -39,7 +40,8 @@ def row_terms(logits: Float[Array, "*n k"], labels: Labels, counted: Bool[Array,
     labels' exponentials are left out of the sum, and added at the end.
 
     Args:
-      logits: (..., K), float32 or wider.
+      logits: (..., K), any float dtype. The terms are computed in float32 or wider, but the largest logit is sought
+        among the logits as they come: then they need not be written anew before it is known.
       labels: none, one or two, each in [0, K).
       counted: rows that are False have derivatives of 0, whatever their logits.
     """
@@ -52,8 +54,9 @@ def _row_terms_jvp(
 ) -> tuple[Row, Row]:
     logits, labels, counted = primals
     row, exp, total, label_exps, others = _row_terms(logits, labels)
+    tangent = tangents[0].astype(exp.dtype)
     # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
-    tangent = tangents[0] if counted is None else jnp.where(counted[..., None], tangents[0], 0)
+    tangent = tangent if counted is None else jnp.where(counted[..., None], tangent, 0)
     scale = 1 / total
     # Both derivatives are Σ_k p_k dz_k, but for the part of the entropy's own label: p_y - 1 = -Σ_{k≠y} p_k, which does
     # not cancel.
@@ -74,7 +77,8 @@ def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, Array, list[A
 
     Of the sums, one a row and one a label and row.
     """
-    shift = largest_logit(logits)
+    shift = largest_logit(logits).astype(wide(logits.dtype))
+    logits = logits.astype(shift.dtype)
     exp = exp_difference(logits, shift)
     for hit in _hits(logits, labels):
         exp = jnp.where(hit, 0, exp)

@@ -38,6 +38,11 @@ def widen(logits: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
     return logits.astype(wide(logits.dtype))
 
 
+def widen_to(dtype: np.dtype, logits: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
+    """Logits whose terms have the dtype. Those of bfloat16 that are computed in float32 anyhow stay as they are."""
+    return logits if wide(logits.dtype) == dtype else logits.astype(dtype)
+
+
 def all_rows(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> Bool[Array, "*n"]:
     return jnp.ones(logits.shape[:-1], bool) if where is None else where
 
@@ -53,7 +58,6 @@ def cross_entropy(
     """Targets are integer classes (-100 does not count; any other outside [0, K) gives NaN, in the gradient too) or
     class probabilities.
     """
-    logits = widen(logits)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         return _with_probabilities(logits, targets, where)
     label = _as_label(logits, targets, where)
@@ -65,7 +69,6 @@ def two_cross_entropies(
     logits: Float[Array, "*n k"], first: Num[Array, "..."], second: Num[Array, "..."]
 ) -> tuple[Entropy, Entropy]:
     """Those of two targets of each row. Labels share the exponentials."""
-    logits = widen(logits)
     if not all(jnp.issubdtype(targets.dtype, jnp.integer) for targets in (first, second)):
         return cross_entropy(logits, first), cross_entropy(logits, second)
     labels = [_as_label(logits, targets, None) for targets in (first, second)]
@@ -79,7 +82,6 @@ def cross_entropy_and_partition(
     logits: Float[Array, "*n k"], targets: Num[Array, "..."], where: Bool[Array, "*n"] | None
 ) -> tuple[Entropy, LogPartition]:
     """Both, for a label from the same exponentials."""
-    logits = widen(logits)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         return _with_probabilities(logits, targets, where), log_partition(logits, where)
     label = _as_label(logits, targets, where)
@@ -104,13 +106,14 @@ def _as_label(logits: Array, targets: Array, where: Array | None) -> _Label:
     labels = jnp.where(counted, targets, 0)
     inside = (labels >= 0) & (labels < logits.shape[-1])
     classes = jnp.where(inside, labels, 0).astype(jnp.int32)
-    return _Label(classes, counted, jnp.where(inside, 1, jnp.nan).astype(logits.dtype))
+    return _Label(classes, counted, jnp.where(inside, 1, jnp.nan).astype(wide(logits.dtype)))
 
 
 def _with_probabilities(logits: Array, targets: Array, where: Array | None) -> Entropy:
+    logits = widen(logits)
     return Entropy(probability_cross_entropy(logits, targets.astype(logits.dtype), where), all_rows(logits, where))
 
 
 def log_classes(logits: Float[Array, "*n k"]) -> Float[Array, ""]:
     """Log K, the entropy of the uniform distribution."""
-    return jnp.asarray(np.log(logits.shape[-1]), logits.dtype)
+    return jnp.asarray(np.log(logits.shape[-1]), wide(logits.dtype))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._dtypes import wide
 from .._sum import exact_add, positive_sum
 from ._exponentials import largest_logit, power_of_two, reduced
 
@@ -29,13 +30,15 @@ def _uniform_divergence_jvp(
     logits, counted = primals
     value, gradient = _uniform_divergence(logits)
     # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
-    tangent = tangents[0] if counted is None else jnp.where(counted[..., None], tangents[0], 0)
+    tangent = tangents[0].astype(value.dtype)
+    tangent = tangent if counted is None else jnp.where(counted[..., None], tangent, 0)
     return value, jnp.sum(gradient * tangent, axis=-1)
 
 
 def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     classes = logits.shape[-1]
-    shift = largest_logit(logits)
+    shift = largest_logit(logits).astype(wide(logits.dtype))
+    narrow, logits = logits.dtype.itemsize < 4, logits.astype(shift.dtype)
     below_max = logits - shift
     mean = jnp.mean(below_max, axis=-1, keepdims=True)
     # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
@@ -48,8 +51,8 @@ def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     # exp(c) - 1 - c about the mean, without a difference for n = 0; exp(c) below the largest.
     excess = power * (r * r * q) + ((power - one) * r + ((power - one) - n * (one * math.log(2))))
     # The mean was rounded, so the sum of c is not quite 0. (Differences that two sums share, the compiler would write
-    # to memory.)
-    again = logits - jax.lax.optimization_barrier(shift)
+    # to memory. Those of narrow logits it writes anyhow.)
+    again = below_max if narrow else logits - jax.lax.optimization_barrier(shift)
     offset = jnp.where(centered, jnp.sum(again - mean, axis=-1, keepdims=True), 0)
     total_excess = positive_sum(excess) + offset
     mean_excess = total_excess / classes

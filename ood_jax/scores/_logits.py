@@ -163,4 +163,4 @@ def kl_uniform_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
       section 4.3: the term that training lowers for outliers, here the score.
     """
     check_logits("logits", logits)
-    return -uniform_divergence(widen(logits), None)
+    return -uniform_divergence(logits, None)
