@@ -72,7 +72,7 @@ def max_logit_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
       Song, "Scaling Out-of-Distribution Detection for Real-World Settings", ICML 2022, section 3.
     """
     check_logits("logits", logits)
-    return -jnp.max(widen(logits), axis=-1)
+    return -widen(jnp.max(logits, axis=-1))
 
 
 @public
