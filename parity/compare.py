@@ -2,19 +2,19 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from numbers import Real
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import jax
 import numpy as np
 import torch
-from jax.tree_util import PyTreeDef, keystr, tree_flatten_with_path, tree_unflatten
 from numpy.typing import NDArray
 
 from .agreement import Agreement, Result, compared, ulp
-from .convert import DTYPES, dtype_name, to_jax, to_numpy, to_torch
+from .convert import DTYPES, dtype_name, to_numpy, to_torch
+from .sides import Arguments, Inputs, Jax, Names, Torch, is_float
 
 # An operation rounds by up to half an ulp, on average (root mean square) 1/√12 of one. After k in a row on both sides
 # two results are √(2k/12) ulps apart, and the furthest of many elements five times that: 2√k. Kernels sum half
@@ -25,8 +25,6 @@ ROUNDINGS = {"float64": 1024, "float32": 1024, "float16": 16, "bfloat16": 16}
 # JAX has 64-bit integers only with jax_enable_x64, so these pairs are one dtype here.
 SAME_INTEGERS = {("int32", "int64"), ("uint32", "uint64")}
 
-Inputs = tuple[Any, ...] | list[Any] | Mapping[str, Any]
-Names = int | str | Sequence[int | str]
 Tolerance = float | Mapping[str, float]
 
 
@@ -115,10 +113,10 @@ def compare(
         if not callable(function):
             raise TypeError(f"`{name}` must be a function, got {type(function).__name__}.")
     _check_tolerance(tolerance)
-    arguments = _Arguments.of(inputs)
+    arguments = Arguments.of(inputs)
     leaves = arguments.floating(wrt)
     with torch.enable_grad(), jax.enable_x64(True) if arguments.in_float64 else nullcontext():
-        ours, source = _Jax(jax_fn, arguments, leaves), _Torch(torch_fn, arguments, leaves)
+        ours, source = Jax(jax_fn, arguments, leaves), Torch(torch_fn, arguments, leaves)
         results = _values(ours, source, tolerance)
         if leaves and any(result.problem for result in results):
             results.append(_failed("gradients", "not compared, as not all of the above could be"))
@@ -128,133 +126,7 @@ def compare(
     return Agreement(f"{_label(jax_fn)} and {_label(torch_fn)}", tuple(results))
 
 
-class _Arguments(NamedTuple):
-    """The inputs taken apart into leaves, each with its name and the key of the input it belongs to."""
-
-    names: list[str]
-    keys: list[int | str]
-    leaves: list[Any]
-    structure: PyTreeDef
-    by_name: bool
-
-    @classmethod
-    def of(cls, inputs: Inputs) -> Self:
-        if not isinstance(inputs, tuple | list | Mapping):
-            raise TypeError(
-                "`inputs` must be a tuple or list of positional arguments, or a mapping of keyword arguments, got "
-                f"{type(inputs).__name__}; for one argument x pass `(x,)`."
-            )
-        by_name = isinstance(inputs, Mapping)
-        if by_name and not all(isinstance(name, str) for name in inputs):
-            raise TypeError(f"`inputs` as a mapping must have names as keys, got {list(inputs)}.")
-        paths, structure = tree_flatten_with_path(dict(inputs if by_name else enumerate(inputs)))
-        names, keys = [f"inputs{keystr(path)}" for path, _ in paths], [path[0].key for path, _ in paths]
-        arguments = cls(names, keys, [leaf for _, leaf in paths], structure, by_name)
-        arguments.converted(to_numpy)  # which fails for anything but arrays
-        return arguments
-
-    def converted(self, conversion: Callable[[Any], Any]) -> list[Any]:
-        """The leaves, arrays converted and numbers as they are."""
-        converted = []
-        for name, leaf in zip(self.names, self.leaves, strict=True):
-            try:
-                converted.append(conversion(leaf) if _is_array(leaf) else leaf)
-            except TypeError as error:
-                raise TypeError(f"`{name}`: {error}; bind other arguments with `functools.partial`.") from None
-            except ValueError as error:
-                raise ValueError(f"`{name}`: {error}.") from None
-        return converted
-
-    def call(self, function: Callable[..., Any], leaves: list[Any]) -> dict[str, Any]:
-        """What a function returns for these leaves, each of its own leaves by name."""
-        arguments = tree_unflatten(self.structure, leaves)
-        out = function(**arguments) if self.by_name else function(*arguments.values())
-        return {f"out{keystr(path)}": leaf for path, leaf in tree_flatten_with_path(out)[0]}
-
-    @property
-    def in_float64(self) -> bool:
-        return any(_is_array(leaf) and dtype_name(leaf) == "float64" for leaf in self.leaves)
-
-    def floating(self, wrt: Names | None) -> list[int]:
-        """Where the leaves to differentiate are."""
-        floating = [i for i, leaf in enumerate(self.leaves) if _is_array(leaf) and _is_float(leaf)]
-        if wrt is None:
-            return floating
-        if not isinstance(wrt, int | str | Sequence):
-            raise TypeError(f"`wrt` must be a position, a name or a sequence of them, got {type(wrt).__name__}.")
-        wanted = [wrt] if isinstance(wrt, int | str) else list(wrt)
-        known = dict.fromkeys(self.keys[i] for i in floating)
-        for key in wanted:
-            if isinstance(key, bool) or key not in known:
-                raise ValueError(
-                    f"`wrt` must name inputs that hold floating-point arrays, of which there are {list(known)}, got "
-                    f"{key!r}; Python numbers are not differentiated, arrays of one are."
-                )
-        return [i for i in floating if self.keys[i] in wanted]
-
-
-# Each side keeps what it returned, for its gradients.
-
-
-class _Jax:
-    name = "JAX"
-    array = jax.Array
-
-    def __init__(self, function: Callable[..., Any], arguments: _Arguments, wrt: list[int]) -> None:
-        self.function, self.arguments, self.wrt = function, arguments, wrt
-        self.leaves = arguments.converted(to_jax)
-        self.out: dict[str, Any] = {}
-
-    def values(self) -> dict[str, Any]:
-        self.out = jax.block_until_ready(self.arguments.call(self.function, self.leaves))
-        return self.out
-
-    @property
-    def floats(self) -> list[str]:
-        """The results that can be differentiated."""
-        return [name for name, array in self.out.items() if isinstance(array, jax.Array) and _is_float(array)]
-
-    def gradients(self, cotangents: Mapping[str, NDArray[Any]]) -> Sequence[Any]:
-        given = self.arguments.converted(to_jax)  # again, because a jitted function may take over what it gets
-
-        def floats(*differentiated: jax.Array) -> dict[str, jax.Array]:
-            leaves = given.copy()
-            for i, leaf in zip(self.wrt, differentiated, strict=True):
-                leaves[i] = leaf
-            out = self.arguments.call(self.function, leaves)
-            return {name: out[name] for name in cotangents}
-
-        _, pull_back = jax.vjp(floats, *(given[i] for i in self.wrt))
-        return jax.block_until_ready(pull_back({name: to_jax(array) for name, array in cotangents.items()}))
-
-
-class _Torch:
-    name = "PyTorch"
-    array = torch.Tensor
-
-    def __init__(self, function: Callable[..., Any], arguments: _Arguments, wrt: list[int]) -> None:
-        self.function, self.arguments = function, arguments
-        shared = arguments.converted(lambda leaf: to_torch(leaf, copy=False))
-        self.wrt = [shared[i].requires_grad_() for i in wrt]
-        # A copy that knows its origin: the function may write into it, and gradients still arrive at the origin.
-        self.leaves = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in shared]
-        self.out: dict[str, Any] = {}
-
-    def values(self) -> dict[str, Any]:
-        self.out = self.arguments.call(self.function, self.leaves)
-        return self.out
-
-    def gradients(self, cotangents: Mapping[str, NDArray[Any]]) -> Sequence[Any]:
-        attached = [name for name in cotangents if self.out[name].requires_grad]
-        out = [self.out[name] for name in attached]
-        weights = [to_torch(cotangents[name]).to(self.out[name].device) for name in attached]
-        return torch.autograd.grad(out, self.wrt, weights, allow_unused=True)
-
-
-# The comparison.
-
-
-def _values(ours: _Jax, source: _Torch, tolerance: Tolerance | None) -> list[Result]:
+def _values(ours: Jax, source: Torch, tolerance: Tolerance | None) -> list[Result]:
     values, failure = _both("", lambda side: side.values(), ours, source)
     if failure:
         return [_failed("out", failure)]
@@ -264,7 +136,7 @@ def _values(ours: _Jax, source: _Torch, tolerance: Tolerance | None) -> list[Res
     return [_result(name, mine.get(name), theirs.get(name), tolerance) for name in mine | theirs]
 
 
-def _gradients(ours: _Jax, source: _Torch, names: list[str], tolerance: Tolerance | None) -> list[Result]:
+def _gradients(ours: Jax, source: Torch, names: list[str], tolerance: Tolerance | None) -> list[Result]:
     if not ours.floats:
         return [_failed("gradients", "no result is floating-point; for values alone pass wrt=()")]
     cotangents = _cotangents({name: ours.out[name] for name in ours.floats})
@@ -284,7 +156,7 @@ def _gradients(ours: _Jax, source: _Torch, names: list[str], tolerance: Toleranc
     return results
 
 
-def _both(what: str, call: Callable[[Any], Any], *sides: _Jax | _Torch) -> tuple[list[Any], str]:
+def _both(what: str, call: Callable[[Any], Any], *sides: Jax | Torch) -> tuple[list[Any], str]:
     """What a call gives for each side, and what it raised instead."""
     given, failures = [], []
     for side in sides:
@@ -310,14 +182,14 @@ def _result(name: str, ours: Any, source: Any, tolerance: Tolerance | None) -> R
     ours, source = to_numpy(ours), to_numpy(source)
     scale = max(_largest(ours), _largest(source))
     result = compared(name, ours, source, ours.dtype, allowed, scale=scale)
-    if result.problem is None and _is_float(ours):
+    if result.problem is None and is_float(ours):
         return result._replace(notes=tuple(_notes(ours, source, allowed * float(ulp(scale, ours.dtype)))))
     return result
 
 
 def _unlike(ours: Any, source: Any) -> str | None:
     """Why two results can not be compared."""
-    for side, result, other in ((_Jax, ours, _Torch), (_Torch, source, _Jax)):
+    for side, result, other in ((Jax, ours, Torch), (Torch, source, Jax)):
         if result is None:
             return f"only the {other.name} function returns it"
         if not isinstance(result, side.array):
@@ -383,14 +255,6 @@ def _check_names(tolerance: Tolerance | None, results: list[Result]) -> None:
     complete = not any(result.problem for result in results)
     if isinstance(tolerance, Mapping) and complete and (unknown := [name for name in tolerance if name not in names]):
         raise ValueError(f"`tolerance` must name results, of which there are {names}, got {unknown[0]!r}.")
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, np.generic) or not isinstance(leaf, bool | int | float)
-
-
-def _is_float(array: Any) -> bool:
-    return "float" in dtype_name(array)
 
 
 def _label(function: Any) -> str:
