@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from . import page, report
 from .cases import Case, cases
+from .files import check_writable, write
 from .tolerances import TOLERANCES
 
 # After report, which says what to do where rich is missing.
@@ -74,7 +75,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error("argument --html: is the same file as --json; give each its own")
     for name, file in files.items():
         try:
-            report.check_writable(file)
+            check_writable(file)
         except OSError as error:
             parser.error(f"argument --{name}: cannot write {file}: {error.strerror}")
     if options.html is not None:
@@ -124,9 +125,9 @@ def _run(chosen: Sequence[Case], options: argparse.Namespace) -> int:
             console.print(run.text, style="bold red", soft_wrap=True)
     try:
         if options.json is not None:
-            report.write(options.json, report.as_json(environment, rows))
+            write(options.json, report.as_json(environment, rows))
         if options.html is not None:
-            report.write(options.html, page.as_html(environment, rows, TOLERANCES, trained))
+            write(options.html, page.as_html(environment, rows, TOLERANCES, trained))
     except OSError as error:
         print(f"cannot write the report: {error}", file=sys.stderr)
         return UNUSABLE

@@ -284,7 +284,7 @@ def test_options_that_do_not_go_together_are_refused(run, tmp_path, monkeypatch,
 
 def test_a_failed_write_leaves_the_old_file(run, tmp_path, monkeypatch):
     (tmp_path / "report.json").write_text("old")
-    monkeypatch.setattr(report.os, "replace", lambda *_: raising(OSError("disk full"))())
+    monkeypatch.setattr(os, "replace", lambda *_: raising(OSError("disk full"))())
     status, out, err = run(AGREEING, "--json", tmp_path / "report.json")
     assert (status, err) == (2, "cannot write the report: disk full\n")
     assert "2 of 2 cases agree" in out
