@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.cases.losses import compare_loss_on, loss_pairs
+from parity.cases.loss_pairs import loss_pairs
+from parity.cases.losses import compare_loss_on
 
 OUTLIER_EXPOSURE, ENERGY = "outlier_exposure definition kl", "energy_regularized definition pairwise"
 

@@ -11,7 +11,8 @@ from parity import truth
 from parity.agreement import error
 from parity.cases import cases
 from parity.cases._case import MODES, call
-from parity.cases.losses import compare_loss_on, loss_pairs
+from parity.cases.loss_pairs import loss_pairs
+from parity.cases.losses import compare_loss_on
 from parity.published import SOURCES
 from parity.tolerances import TOLERANCES
 
