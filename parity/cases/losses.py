@@ -75,9 +75,9 @@ def compare_loss(
 
 
 def compare_loss_on(
-    pair: LossPair, logits_in: Array, targets: Array, logits_out: Array, mode: str = "jit"
+    pair: LossPair, logits_in: Array, targets: Array, logits_out: Array, mode: str = "jit", *, forward: bool = True
 ) -> list[Result]:
-    """A loss on given inputs."""
+    """A loss on given inputs; `forward` adds the derivative along a direction, and a fifth to the time."""
     with jax.enable_x64(logits_in.dtype == np.float64):
         # Numbers have the loss's dtype on both sides, so no rounding of theirs comes between.
         dtype = np.float64 if logits_in.dtype == np.float64 else np.float32
@@ -91,7 +91,9 @@ def compare_loss_on(
         size = (1 + size + sum(abs(value) for value in pair.numbers.values())) ** (pair.degree - 1) * (1 + size)
         scales = {name: size / len(logits_in) if np.ndim(value) else size for name, value in inputs.items()}
         tolerance = loss_ulps(wide(logits_out))
-        return _compare(pair.ours, pair.theirs, inputs, targets, exact.value, slopes, scales, size, tolerance, mode)
+        return _compare(
+            pair.ours, pair.theirs, inputs, targets, exact.value, slopes, scales, size, tolerance, mode, forward=forward
+        )
 
 
 def _compare(
@@ -105,14 +107,15 @@ def _compare(
     size: float,
     tolerance: float,
     mode: str,
+    *,
+    forward: bool = True,
 ) -> list[Result]:
     """The value, the gradient by each input, and the derivative along a direction."""
-    rng = np.random.default_rng(0)
-    direction = {name: rng.standard_normal(np.shape(array)).astype(array.dtype) for name, array in inputs.items()}
+    direction = _direction(inputs) if forward else None
     arrays, tangents = (jax.tree.map(jnp.asarray, tree) for tree in (inputs, direction))
     loss, gradients, along = call(mode, _derivatives(ours), arrays, tangents, jax.tree.map(jnp.asarray, targets))
     dtype = loss.dtype
-    their_loss, their_gradients, their_along = _torch_derivatives(theirs, inputs, direction, targets)
+    their_loss, their_gradients = _torch_gradients(theirs, inputs, targets)
     results = [compared("loss", loss, their_loss, dtype, tolerance, truth=value, scale=size)]
     for name, slope in slopes.items():
         # A half-precision input's gradient comes in its dtype: the same numbers, rounded once more on both sides.
@@ -126,6 +129,9 @@ def _compare(
                 truth=slope, scale=scale, error_scale=error_scale,
             )
         )  # fmt: skip
+    if direction is None:
+        return results
+    their_along = _torch_forward(theirs, inputs, direction, targets)
     terms = [wide(slopes[name]) * wide(direction[name]) for name in inputs]
     truth_along = sum(term.sum() for term in terms)
     reach = max(float(sum(np.abs(term).sum() for term in terms)), size)
@@ -135,12 +141,18 @@ def _compare(
     return results
 
 
+def _direction(inputs: Inputs) -> Inputs:
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal(np.shape(array)).astype(array.dtype) for name, array in inputs.items()}
+
+
 @functools.cache
 def _derivatives(function: Callable[..., jax.Array]) -> Callable[..., Any]:
-    def derivatives(inputs: Inputs, direction: Inputs, targets: Any) -> Any:
+    def derivatives(inputs: Inputs, direction: Inputs | None, targets: Any) -> Any:
         of_inputs = partial(_of_inputs, function, targets)
         value, gradients = jax.value_and_grad(of_inputs)(inputs)
-        return value, gradients, jax.jvp(of_inputs, (inputs,), (direction,))[1]
+        along = None if direction is None else jax.jvp(of_inputs, (inputs,), (direction,))[1]
+        return value, gradients, along
 
     return jax.jit(derivatives)
 
@@ -149,22 +161,27 @@ def _of_inputs(function: Callable[..., jax.Array], targets: Any, inputs: Inputs)
     return function(inputs, targets)
 
 
-def _torch_derivatives(
-    function: Callable[..., torch.Tensor], inputs: Inputs, direction: Inputs, targets: Any
-) -> tuple[Array, dict[str, Array], Array]:
-    # The source gets half-precision logits in float32, in which it is more accurate than in its own: it is held to its
-    # best.
-    tensors, tangents = ({name: _widened(array) for name, array in tree.items()} for tree in (inputs, direction))
-    labels = jax.tree.map(to_torch, targets)
-    leaves = {name: tensor.clone().requires_grad_() for name, tensor in tensors.items()}
-    loss = function(leaves, labels)
+# The source gets half-precision logits in float32, in which it is more accurate than in its own: it is held to its
+# best.
+
+
+def _torch_gradients(
+    function: Callable[..., torch.Tensor], inputs: Inputs, targets: Any
+) -> tuple[Array, dict[str, Array]]:
+    leaves = {name: _widened(array).requires_grad_() for name, array in inputs.items()}
+    loss = function(leaves, jax.tree.map(to_torch, targets))
     loss.backward()
     # Only the inputs that a source takes have a gradient.
     gradients = {
         name: np.zeros(leaf.shape) if leaf.grad is None else to_numpy(leaf.grad) for name, leaf in leaves.items()
     }
-    along = torch_forward(lambda tree: function(tree, labels), tensors, tangents)
-    return to_numpy(loss), gradients, along
+    return to_numpy(loss), gradients
+
+
+def _torch_forward(function: Callable[..., torch.Tensor], inputs: Inputs, direction: Inputs, targets: Any) -> Array:
+    labels = jax.tree.map(to_torch, targets)
+    tensors, tangents = ({name: _widened(array) for name, array in tree.items()} for tree in (inputs, direction))
+    return torch_forward(lambda tree: function(tree, labels), tensors, tangents)
 
 
 def _widened(array: Array) -> torch.Tensor:
