@@ -178,7 +178,7 @@ def histogram(name: str, series: Mapping[str, Iterable[float | None]]) -> str:
 
 
 def _trained(trained: Sequence[Trained]) -> str:
-    from .trajectory_plot import plot
+    from .trajectories import plot
 
     items = "".join(f'<li class="{"good" if run.agrees else "bad"}">{_text(run.text)}</li>' for run in trained)
     finished = [run.trajectory for run in trained if run.trajectory is not None]
