@@ -40,7 +40,7 @@ def main() -> None:
         "| | loss | of the loss | of the gradient, data | of the gradient, outliers |\n| --- | --- | --- | --- | --- |"
     )
     for name, loss, *inputs in situations():
-        results = compare_loss_on(loss_pairs()[loss], *inputs)[:3]
+        results = compare_loss_on(loss_pairs()[loss], *inputs, forward=False)[:3]
         cells = [f"{result.error:.1f} / {result.source_error:,.1f}" for result in results]
         print(f"| {name} | {loss.split()[0]} | {' | '.join(cells)} |")
 
