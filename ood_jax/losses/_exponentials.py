@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._dtypes import wide
 from .._sum import exact_add
 
 
@@ -16,6 +17,19 @@ def largest_logit(logits: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     """
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     return jnp.where(jnp.isfinite(largest), largest, 0)
+
+
+def widened_with_largest(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n k"], Float[Array, "*n 1"]]:
+    """The logits in float32 or wider, and the largest of each row, which is sought among them as they come.
+
+    So half precision need not be written anew before it is known. A compiler that has just computed the logits in
+    float32 may use them unrounded in one place and rounded in the other, where the largest would not be the largest;
+    the barrier keeps it from that.
+    """
+    if logits.dtype.itemsize < 4:
+        logits = jax.lax.optimization_barrier(logits)
+    largest = largest_logit(logits).astype(wide(logits.dtype))
+    return logits.astype(largest.dtype), largest
 
 
 def exp_difference(x: Array, shift: Array) -> Array:

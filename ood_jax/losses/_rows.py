@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._dtypes import wide
 from .._sum import positive_sum
-from ._exponentials import exp_difference, largest_logit
+from ._exponentials import exp_difference, widened_with_largest
 
 Labels: TypeAlias = tuple[Int[Array, "*n"], ...]
 
@@ -40,8 +39,7 @@ def row_terms(logits: Float[Array, "*n k"], labels: Labels, counted: Bool[Array,
     labels' exponentials are left out of the sum, and added at the end.
 
     Args:
-      logits: (..., K), any float dtype. The terms are computed in float32 or wider, but the largest logit is sought
-        among the logits as they come: then they need not be written anew before it is known.
+      logits: (..., K), any float dtype; the terms are computed in float32 or wider.
       labels: none, one or two, each in [0, K).
       counted: rows that are False have derivatives of 0, whatever their logits.
     """
@@ -77,8 +75,7 @@ def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, Array, list[A
 
     Of the sums, one a row and one a label and row.
     """
-    shift = largest_logit(logits).astype(wide(logits.dtype))
-    logits = logits.astype(shift.dtype)
+    logits, shift = widened_with_largest(logits)
     exp = exp_difference(logits, shift)
     for hit in _hits(logits, labels):
         exp = jnp.where(hit, 0, exp)

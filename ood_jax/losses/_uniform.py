@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._dtypes import wide
 from .._sum import exact_add, positive_sum
-from ._exponentials import largest_logit, power_of_two, reduced
+from ._exponentials import power_of_two, reduced, widened_with_largest
 
 
 @jax.custom_jvp
@@ -37,8 +36,8 @@ def _uniform_divergence_jvp(
 
 def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     classes = logits.shape[-1]
-    shift = largest_logit(logits).astype(wide(logits.dtype))
-    narrow, logits = logits.dtype.itemsize < 4, logits.astype(shift.dtype)
+    narrow = logits.dtype.itemsize < 4
+    logits, shift = widened_with_largest(logits)
     below_max = logits - shift
     mean = jnp.mean(below_max, axis=-1, keepdims=True)
     # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
