@@ -39,8 +39,9 @@ def _in_blocks(values: Array, partner: Array) -> tuple[Array, Array]:
     device is best, for a TPU has the rows in lanes, out of which smaller ones must be cut.
     """
     groups, size = partner.shape
-    joined = groups // math.gcd(groups, _devices(values))
-    if joined > 1 and joined * size <= _MOST_ROWS:
+    devices = _devices(values)
+    joined = groups // math.gcd(groups, devices) if devices and isinstance(groups, int) else 1
+    if joined > 1 and _few(joined * size):
         partner, groups, size = _join(partner, joined), groups // joined, joined * size
     return values.reshape(groups, size, *values.shape[1:]), partner
 
@@ -63,9 +64,14 @@ def _devices(values: Array) -> int:
 
 
 def _take(values: Array, rows: Array) -> Array:
-    if values.ndim > 1 and values.shape[0] <= _MOST_ROWS and values.dtype in _MULTIPLIED:
+    if values.ndim > 1 and _few(values.shape[0]) and values.dtype in _MULTIPLIED:
         return jax.lax.platform_dependent(values, rows, tpu=multiply, default=gather)
     return gather(values, rows)
+
+
+def _few(rows: int) -> bool:
+    """Whether so many are multiplied. A number that is a symbol, in a program to be exported, could be any."""
+    return isinstance(rows, int) and rows <= _MOST_ROWS
 
 
 def gather(values: Array, rows: Array, *, outside: float | None = None) -> Array:

@@ -1,6 +1,9 @@
 """Rows taken by a product, as on TPU, against rows taken by a gather."""
 
+import math
+
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -61,6 +64,23 @@ def test_groups_of_a_device_are_taken_together_and_stay_apart(groups, size, dtyp
     found = jax.jit(take)(*jax.device_put((values, partner), NamedSharding(mesh, rows)))
     np.testing.assert_array_equal(found, take_partner(values, partner))
     assert blocks == [(1 if by_hand else devices, groups * size // devices)]
+
+
+@pytest.mark.parametrize("shape", [("n",), ("n", 3), (2, "n")], ids=str)
+def test_a_program_for_any_number_of_rows(shape):
+    n = jax.export.symbolic_shape("n")[0]
+    partner = jax.ShapeDtypeStruct([n if size == "n" else size for size in shape], jnp.int32)
+    values = jax.ShapeDtypeStruct((math.prod(partner.shape), 4), jnp.float32)
+    program = jax.export.export(jax.jit(take_partner), platforms=["cpu", "tpu"])(values, partner)
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-1, 6, [5 if size == "n" else size for size in shape]).astype(np.int32)
+    numbers = rng.standard_normal((rows.size, 4)).astype(np.float32)
+    np.testing.assert_array_equal(program.call(numbers, rows), take_partner(jnp.asarray(numbers), rows))
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
+def test_no_rows(shape):
+    assert take_partner(jnp.zeros((0, 4)), jnp.zeros(shape, jnp.int32)).shape == (0, 4)
 
 
 @pytest.mark.parametrize("last", [3, 200])
