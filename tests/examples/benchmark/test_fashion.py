@@ -84,7 +84,7 @@ def test_downloads_once_and_checks(folder, nowhere, monkeypatch):
     assert fashion.find(download=True) == found
 
 
-@pytest.mark.parametrize("wrong", [gzip.compress(b"something else"), b"no gzip"])
+@pytest.mark.parametrize("wrong", [gzip.compress(b"something else"), b"no gzip"], ids=["another file", "no gzip"])
 def test_keeps_no_download_that_is_wrong(folder, nowhere, monkeypatch, wrong):
     monkeypatch.setattr(fashion, "ADDRESS", folder.as_uri())
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(wrong)
