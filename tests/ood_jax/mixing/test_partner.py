@@ -78,6 +78,17 @@ def test_a_program_for_any_number_of_rows(shape):
     np.testing.assert_array_equal(program.call(numbers, rows), take_partner(jnp.asarray(numbers), rows))
 
 
+def test_a_program_for_any_number_of_groups_on_a_mesh():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    n = jax.export.symbolic_shape("n")[0]
+    rows = np.array([[0, 2, -1], [1, 1, 5]], np.int32)
+    values = np.arange(24, dtype=np.float32).reshape(6, 4)
+    with jax.set_mesh(mesh):
+        shapes = jax.ShapeDtypeStruct((3 * n, 4), jnp.float32), jax.ShapeDtypeStruct((n, 3), jnp.int32)
+        program = jax.export.export(jax.jit(take_partner))(*shapes)
+        np.testing.assert_array_equal(program.call(values, rows), take_partner(jnp.asarray(values), rows))
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
 def test_no_rows(shape):
     assert take_partner(jnp.zeros((0, 4)), jnp.zeros(shape, jnp.int32)).shape == (0, 4)
