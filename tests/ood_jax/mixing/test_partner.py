@@ -80,13 +80,17 @@ def test_a_program_for_any_number_of_rows(shape):
 
 def test_a_program_for_any_number_of_groups_on_a_mesh():
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    split = NamedSharding(mesh, PartitionSpec("data"))
     n = jax.export.symbolic_shape("n")[0]
+    shapes = ((6 * n, 4), jnp.float32), ((2 * n, 3), jnp.int32)
+    program = jax.export.export(jax.jit(take_partner))(
+        *(jax.ShapeDtypeStruct(shape, dtype, sharding=split) for shape, dtype in shapes)
+    )
     rows = np.array([[0, 2, -1], [1, 1, 5]], np.int32)
     values = np.arange(24, dtype=np.float32).reshape(6, 4)
     with jax.set_mesh(mesh):
-        shapes = jax.ShapeDtypeStruct((3 * n, 4), jnp.float32), jax.ShapeDtypeStruct((n, 3), jnp.int32)
-        program = jax.export.export(jax.jit(take_partner))(*shapes)
-        np.testing.assert_array_equal(program.call(values, rows), take_partner(jnp.asarray(values), rows))
+        ours = program.call(*(jax.device_put(array, split) for array in (values, rows)))
+    np.testing.assert_array_equal(ours, take_partner(jnp.asarray(values), jnp.asarray(rows)))
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
