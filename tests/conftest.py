@@ -1,5 +1,6 @@
 """What every test runs under."""
 
+import contextlib
 import gc
 import os
 import tempfile
@@ -43,3 +44,41 @@ def own_numbers(request):
     """Gives each test random numbers of its own, whichever tests ran before it in the same process."""
     if hasattr(request.module, "RNG"):
         request.module.RNG = np.random.default_rng(list(request.node.name.encode()))
+
+
+@pytest.fixture
+def as_on_gpu(monkeypatch):
+    """A context in which programs are those for a GPU, with sums in its order: a few terms a thread, then by pairs."""
+
+    @contextlib.contextmanager
+    def context():
+        jax.clear_caches()
+        with monkeypatch.context() as patch:
+            patch.setattr(jax.lax, "platform_dependent", _for_gpu)
+            patch.setattr(jax.lax, "reduce", _by_threads)
+            yield
+        jax.clear_caches()
+
+    return context
+
+
+def _for_gpu(*args, default, **by_platform):
+    return by_platform.get("cuda", default)(*args)
+
+
+def _by_threads(operands, initial, merge, axes, reduce=jax.lax.reduce, few=16):
+    """`jax.lax.reduce` of several arrays over their last axis, 16 terms at a time."""
+    (axis,) = axes
+    assert axis == operands[0].ndim - 1
+    while operands[0].shape[-1] > few:
+        filled = [_filled(*pair, few) for pair in zip(operands, initial, strict=True)]
+        threads = filled[0].shape[-1] // few
+        operands = [part.reshape(*part.shape[:-1], threads, few) for part in filled]
+        operands = reduce(operands, list(initial), merge, (axis + 1,))
+    return reduce(list(operands), list(initial), merge, axes)
+
+
+def _filled(operand, value, few):
+    """The last axis filled up to a multiple."""
+    missing = -operand.shape[-1] % few
+    return jax.lax.pad(operand, value, [(0, 0, 0)] * (operand.ndim - 1) + [(0, missing, 0)])

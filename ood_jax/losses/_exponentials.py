@@ -6,30 +6,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._dtypes import wide
+from .._platform import on_gpu
 from .._sum import exact_add
+
+
+def rounded(logits: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
+    """The logits, those of half precision for certain as they are rounded.
+
+    A compiler that has just computed them in float32 may use them unrounded in one place and rounded in another, where
+    the largest would not be the largest. The barrier keeps it from that.
+    """
+    return jax.lax.optimization_barrier(logits) if logits.dtype.itemsize < 4 else logits
+
+
+def read_again(logits: Float[Array, "*n k"]) -> Float[Array, "*n k"]:
+    """The logits, to a GPU as if they were others: what is computed from them a second time, it computes again."""
+    return on_gpu(jax.lax.optimization_barrier, lambda logits: logits, logits)
 
 
 def largest_logit(logits: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     """The largest of each row, to shift by: what is computed from shifted logits does not depend on the shift.
 
-    An infinite one is 0 instead: then a sum of exponentials is 0 or infinite, as it should.
+    An infinite one is 0 instead: then a sum of exponentials is 0 or infinite, as it should. Half precision need not be
+    widened before it is known.
     """
-    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
-    return jnp.where(jnp.isfinite(largest), largest, 0)
+    return finite_or_zero(jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
 
 
-def widened_with_largest(logits: Float[Array, "*n k"]) -> tuple[Float[Array, "*n k"], Float[Array, "*n 1"]]:
-    """The logits in float32 or wider, and the largest of each row, which is sought among them as they come.
-
-    So half precision need not be written anew before it is known. A compiler that has just computed the logits in
-    float32 may use them unrounded in one place and rounded in the other, where the largest would not be the largest;
-    the barrier keeps it from that.
-    """
-    if logits.dtype.itemsize < 4:
-        logits = jax.lax.optimization_barrier(logits)
-    largest = largest_logit(logits).astype(wide(logits.dtype))
-    return logits.astype(largest.dtype), largest
+def finite_or_zero(x: Array) -> Array:
+    return jnp.where(jnp.isfinite(x), x, 0)
 
 
 def exp_difference(x: Array, shift: Array) -> Array:
@@ -38,10 +43,11 @@ def exp_difference(x: Array, shift: Array) -> Array:
     The exponential magnifies the rounding error of the difference |x - s| times, so that is put back.
     """
     # The exponential of such a distance is 0 or infinite, and so it is of more. An infinite one would leave NaN to put
-    # back.
-    far = 110 if x.dtype == jnp.float32 else 800
-    rounded, lost = exact_add(jnp.clip(x, shift - far, shift + far), -shift)
-    return jnp.exp(rounded) * (1 + lost)
+    # back. (Beside a shift of 1e10 no distance as small as 110 is left.)
+    info = jnp.finfo(x.dtype)
+    far = (110 if x.dtype == jnp.float32 else 800) + jnp.abs(shift) * (4 * info.eps)
+    difference, lost = exact_add(jnp.clip(x, shift - far, shift + far), -shift)
+    return jnp.exp(difference) * (1 + lost)
 
 
 def reduced(x: Array, lost: Array) -> tuple[Array, Array, Array]:

@@ -4,15 +4,19 @@ They come together because they share the exponentials. The logits are read for 
 these are summed, and the gradient is written over them.
 """
 
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .._dtypes import wide
+from .._platform import on_gpu
 from .._sum import positive_sum
-from ._exponentials import exp_difference, widened_with_largest
+from ._exponentials import exp_difference, finite_or_zero, largest_logit, rounded
+from ._one_pass import largest_and_rest
 
 Labels: TypeAlias = tuple[Int[Array, "*n"], ...]
 
@@ -43,15 +47,16 @@ def row_terms(logits: Float[Array, "*n k"], labels: Labels, counted: Bool[Array,
       labels: none, one or two, each in [0, K).
       counted: rows that are False have derivatives of 0, whatever their logits.
     """
-    return _row_terms(logits, labels)[0]
+    return _row_terms(rounded(logits), labels)[0]
 
 
 @row_terms.defjvp
 def _row_terms_jvp(
     primals: tuple[Array, Labels, Array | None], tangents: tuple[Array, Labels, Array | None]
 ) -> tuple[Row, Row]:
-    logits, labels, counted = primals
-    row, exp, total, label_exps, others = _row_terms(logits, labels)
+    logits, labels, counted = rounded(primals[0]), *primals[1:]
+    row, total, label_exps, others = _row_terms(logits, labels)
+    exp = _other_exps(logits, row.largest[..., None], labels)
     tangent = tangents[0].astype(exp.dtype)
     # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
     tangent = tangent if counted is None else jnp.where(counted[..., None], tangent, 0)
@@ -70,26 +75,62 @@ def _row_terms_jvp(
     return row, Row(jnp.zeros_like(row.largest), by_rest, by_entropies)
 
 
-def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, Array, list[Array], list[Array]]:
-    """The terms, and of the shifted exponentials: all but the labels', the sum of all, the labels', all but a label's.
-
-    Of the sums, one a row and one a label and row.
-    """
-    logits, shift = widened_with_largest(logits)
-    exp = exp_difference(logits, shift)
-    for hit in _hits(logits, labels):
-        exp = jnp.where(hit, 0, exp)
-    unlabelled = positive_sum(exp)[..., 0]
-    label_logits = [jnp.take_along_axis(logits, label[..., None], axis=-1) for label in labels]
+def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, list[Array], list[Array]]:
+    """The terms, and of the exponentials less the largest logit: the sum of all, the labels', all but a label's."""
+    shift, unlabelled = _sums(logits, labels)
+    label_logits = [_at(logits, label).astype(shift.dtype) for label in labels]
     label_exps = [exp_difference(logit, shift)[..., 0] for logit in label_logits]
-    others = [unlabelled + _beside(label, labels, label_exps) for label in labels]
-    total = others[0] + label_exps[0] if labels else unlabelled
+    others = [unlabelled[..., 0] + _beside(label, labels, label_exps) for label in labels]
+    total = others[0] + label_exps[0] if labels else unlabelled[..., 0]
     below = [(logit - shift)[..., 0] for logit in label_logits]
     # Where the label's logit is the largest, total is 1 + others, and the sum would swallow small others.
     entropies = tuple(
         jnp.where(b == 0, jnp.log1p(rest), jnp.log(total) - b) for b, rest in zip(below, others, strict=True)
     )
-    return Row(shift[..., 0], jnp.log(total), entropies), exp, total, label_exps, others
+    return Row(shift[..., 0], jnp.log(total), entropies), total, label_exps, others
+
+
+@jax.custom_jvp
+def _sums(logits: Array, labels: Labels) -> tuple[Array, Array]:
+    """The largest logit of each row, and the sum of the exponentials less it, without the labels'."""
+    return on_gpu(in_one_pass, in_two_passes, logits, labels)
+
+
+@_sums.defjvp
+def _sums_jvp(primals: tuple[Array, Labels], tangents: tuple[Array, Labels]) -> tuple[Any, Any]:
+    logits, labels = primals
+    shift, unlabelled = _sums(logits, labels)
+    along = _other_exps(logits, shift, labels) * tangents[0].astype(shift.dtype)
+    return (shift, unlabelled), (jnp.zeros_like(shift), jnp.sum(along, axis=-1, keepdims=True))
+
+
+def in_two_passes(logits: Array, labels: Labels) -> tuple[Array, Array]:
+    shift = largest_logit(logits).astype(wide(logits.dtype))
+    return shift, positive_sum(_other_exps(logits, shift, labels))
+
+
+def in_one_pass(logits: Array, labels: Labels) -> tuple[Array, Array]:
+    others = logits.astype(wide(logits.dtype))
+    for hit in _hits(logits, labels):
+        others = jnp.where(hit, -jnp.inf, others)
+    largest_other, rest = largest_and_rest(others)
+    largest = functools.reduce(
+        jnp.maximum, [_at(logits, label).astype(others.dtype) for label in labels], largest_other
+    )
+    shift = finite_or_zero(largest)
+    return shift, (1 + rest) * exp_difference(largest_other, shift)
+
+
+def _other_exps(logits: Array, shift: Array, labels: Labels) -> Array:
+    """exp(z_k - shift), 0 for the labels."""
+    exp = exp_difference(logits.astype(shift.dtype), shift)
+    for hit in _hits(logits, labels):
+        exp = jnp.where(hit, 0, exp)
+    return exp
+
+
+def _at(logits: Array, label: Array) -> Array:
+    return jnp.take_along_axis(logits, label[..., None], axis=-1)
 
 
 def _hits(logits: Array, labels: Labels) -> list[Bool[Array, "*n k"]]:

@@ -1,13 +1,16 @@
 """The divergence of predictions from the uniform distribution."""
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .._dtypes import wide
+from .._platform import on_gpu
 from .._sum import exact_add, positive_sum
-from ._exponentials import power_of_two, reduced, widened_with_largest
+from ._exponentials import finite_or_zero, largest_logit, power_of_two, read_again, reduced, rounded
 
 
 @jax.custom_jvp
@@ -35,27 +38,73 @@ def _uniform_divergence_jvp(
 
 
 def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
-    classes = logits.shape[-1]
-    narrow = logits.dtype.itemsize < 4
-    logits, shift = widened_with_largest(logits)
-    below_max = logits - shift
-    mean = jnp.mean(below_max, axis=-1, keepdims=True)
-    # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
-    centered = -mean <= 60
-    one = centered.astype(logits.dtype)
-    # About the mean; or below the largest, where -800 and less are 0 as well as -inf, which is no number to reduce.
-    c, lost = exact_add(jnp.where(centered, below_max, jnp.maximum(below_max, -800)), jnp.where(centered, -mean, 0))
-    n, r, q = reduced(c, lost)
-    power = power_of_two(n)
-    # exp(c) - 1 - c about the mean, without a difference for n = 0; exp(c) below the largest.
-    excess = power * (r * r * q) + ((power - one) * r + ((power - one) - n * (one * math.log(2))))
+    classes, narrow = logits.shape[-1], logits.dtype.itemsize < 4
+    logits = rounded(logits)
+    center = _center(logits)
+    one = center.about_mean.astype(center.mean.dtype)
+    _, excess = _excess(logits, center)
     # The mean was rounded, so the sum of c is not quite 0. (Differences that two sums share, the compiler would write
     # to memory. Those of narrow logits it writes anyhow.)
-    again = below_max if narrow else logits - jax.lax.optimization_barrier(shift)
-    offset = jnp.where(centered, jnp.sum(again - mean, axis=-1, keepdims=True), 0)
-    total_excess = positive_sum(excess) + offset
+    shift = center.shift if narrow else jax.lax.optimization_barrier(center.shift)
+    distances = logits.astype(shift.dtype) - shift - center.mean
+    offset = jnp.sum(distances, axis=-1, keepdims=True)
+    offset = jnp.where(jnp.isfinite(offset), offset, 0)  # an infinite mean is not off
+    total_excess = positive_sum(excess) + one * offset
     mean_excess = total_excess / classes
-    value = jnp.where(centered, jnp.log1p(mean_excess) - offset / classes, jnp.log(mean_excess) - mean)
+    by_excess = jnp.where(center.about_mean, jnp.log1p(mean_excess), jnp.log(mean_excess) - center.mean)
+    value = by_excess - offset / classes
     # p_k - 1/K, where p_k = exp(c_k) / Σ exp(c), and about the mean exp(c_k) = 1 + c_k + excess.
-    gradient = (excess + (one * c - mean_excess)) * (1 / (one * classes + total_excess))
+    c, excess = _excess(read_again(logits), center)
+    risen = excess + one * c
+    if not narrow:  # which has no digits for what is left of an excess and its c far below
+        risen = jnp.where(c < -1, jnp.exp(c) - one, risen)
+    gradient = (risen - mean_excess) * (1 / (one * classes + total_excess))
     return value[..., 0], gradient
+
+
+class _Center(NamedTuple):
+    """What a row is centred on: its mean, or its largest logit if it spreads too far.
+
+    Attributes:
+      shift: the largest logit.
+      mean: the mean logit, less the largest.
+      about_mean: whether it is centred on the mean.
+    """
+
+    shift: Float[Array, "*n 1"]
+    mean: Float[Array, "*n 1"]
+    about_mean: Bool[Array, "*n 1"]
+
+
+def _center(logits: Array) -> _Center:
+    shift = largest_logit(logits).astype(wide(logits.dtype))
+    mean = on_gpu(mean_from_first, mean_from_largest, logits, shift)
+    # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
+    return _Center(shift, mean, -mean <= 60)
+
+
+def mean_from_largest(logits: Array, largest: Array) -> Array:
+    """The mean logit, less the largest."""
+    return jnp.mean(logits.astype(largest.dtype) - largest, axis=-1, keepdims=True)
+
+
+def mean_from_first(logits: Array, largest: Array) -> Array:
+    """The same without a wait for the largest: both may be found in one pass. Any logit of the row does to start from,
+    for what the mean is off by is put back.
+    """
+    first = finite_or_zero(logits[..., :1]).astype(largest.dtype)
+    mean = mean_from_largest(logits, first) + (first - largest)
+    return jnp.where(mean == jnp.inf, -jnp.inf, mean)  # a sum that overflows from far below
+
+
+def _excess(logits: Array, center: _Center) -> tuple[Array, Array]:
+    """The centred logits c, and exp(c) - 1 - c about the mean, or exp(c) below the largest."""
+    shift, mean, about_mean = center
+    below_max = logits.astype(shift.dtype) - shift
+    one = about_mean.astype(shift.dtype)
+    # Below the largest, where -800 and less are 0 as well as -inf, which is no number to reduce.
+    c, lost = exact_add(jnp.where(about_mean, below_max, jnp.maximum(below_max, -800)), jnp.where(about_mean, -mean, 0))
+    n, r, q = reduced(c, lost)
+    power = power_of_two(n)
+    # Without a difference for n = 0.
+    return c, power * (r * r * q) + ((power - one) * r + ((power - one) - n * (one * math.log(2))))

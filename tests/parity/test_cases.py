@@ -135,6 +135,19 @@ def test_the_accuracy_contract_holds_on_random_inputs(classes, rows, count):
                 assert result.agrees, (seed, name, str(result))
 
 
+@pytest.mark.parametrize(
+    ("classes", "rows", "count"), [(1, 7, 6), (2, 7, 12), (10, 64, 12), (100, 7, 12), (1000, 64, 4), (21841, 7, 4)]
+)
+def test_the_accuracy_contract_holds_for_a_gpus_program(classes, rows, count, as_on_gpu):
+    with as_on_gpu():
+        for seed in range(count):
+            for name in ("outlier_exposure definition kl", "energy_regularized definition pairwise"):
+                for result in compare_loss_on(loss_pairs()[name], *random_inputs(seed, classes, rows), forward=False)[
+                    :3
+                ]:
+                    assert result.agrees, (seed, name, str(result))
+
+
 @pytest.mark.parametrize("kind", ["one-hot", "smoothed", "any"])
 def test_the_accuracy_contract_holds_for_class_probabilities(kind):
     loss = jax.jit(jax.value_and_grad(ood_jax.outlier_exposure_loss))

@@ -1,5 +1,7 @@
 """Digits where the obvious formulas lose them."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +57,42 @@ def test_the_divergence_keeps_its_digits_near_its_minimum(spread, offset):
     np.testing.assert_allclose(value, float(exact.value), rtol=5e-7)
     largest = np.abs(exact.grad_out).max()
     np.testing.assert_allclose(gradient, exact.grad_out.astype(np.float64), rtol=0, atol=float(largest) * 5e-7)
+
+
+@pytest.mark.parametrize("first", [0.0, -20.0, -50.0, 30.0, 55.0, -3e6, -1e12])
+@pytest.mark.parametrize("spread", [1e-3, 0.1])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_divergence_keeps_its_digits_beside_one_odd_logit(first, spread, gpu, as_on_gpu):
+    # The largest entries of the gradient may be that logit's, or all others'; and a GPU seeks the mean from the first.
+    logits = (np.random.default_rng(0).standard_normal((4, 1000)) * spread + 5).astype(np.float32)
+    logits[:, 0] = first
+    with as_on_gpu() if gpu else contextlib.nullcontext():
+        value, gradient = jax.value_and_grad(only_outliers)(jnp.asarray(logits))
+    exact = truth.outlier_exposure(np.zeros((0, 1000)), np.zeros(0, int), logits, lambda_oe=0.5)
+    np.testing.assert_allclose(value, float(exact.value), rtol=1e-6)
+    largest = float(np.abs(exact.grad_out).max())
+    np.testing.assert_allclose(gradient, exact.grad_out.astype(np.float64), rtol=0, atol=largest * 3e-7)
+
+
+@pytest.mark.parametrize("scale", [1e9, 1e10, 1e20, 1e38])
+def test_logits_of_any_size(scale):
+    # Beside 1e10 no distance is small, but equal logits are equal.
+    logits = np.array([[scale, 0, scale, -scale], [0, -scale, scale, scale / 2]], np.float32)
+    value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits, np.array([0, 2]))
+    np.testing.assert_allclose(value, np.log(2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(gradient, [[-0.25, 0, 0.25, 0], [0, 0, 0, 0]], atol=1e-7)
+    np.testing.assert_allclose(ood_jax.free_energy(logits), -logits.max(-1))
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_classes_masked_out_by_the_lowest_number(gpu, as_on_gpu):
+    lowest = np.finfo(np.float32).min
+    logits = np.array([[lowest, 0.0, 1.0, lowest]], np.float32)
+    with as_on_gpu() if gpu else contextlib.nullcontext():
+        value, gradient = jax.value_and_grad(only_outliers)(logits)
+    assert value == np.inf  # the distances' sum
+    share = 1 / (1 + np.exp(1))  # λ is a half
+    np.testing.assert_allclose(gradient, [[-0.125, share / 2 - 0.125, 0.375 - share / 2, -0.125]], rtol=1e-5)
 
 
 def test_uniform_predictions_cost_exactly_nothing():
