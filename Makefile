@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
+# The environment has JAX for the CPU, and for testing compilers for TPU and GPU, which would look for one.
+export JAX_PLATFORMS ?= cpu
+
 .PHONY: demo test lint parity bench clean
 
 demo: $(VENV)/.examples

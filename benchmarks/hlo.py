@@ -25,7 +25,12 @@ def collectives(text: str) -> Iterator[Collective]:
         result = match["result"]
         if match["start"] and match["kind"] != "all-reduce":
             result = _elements(result)[1]  # the result of the start holds its operands too, first
-        yield Collective(match["kind"], sum(_bytes(*shape) for shape in _SHAPE.findall(result)))
+        yield Collective(match["kind"], size_of(result))
+
+
+def size_of(shape: str) -> int:
+    """The bytes of an array, or of all arrays of a tuple."""
+    return sum(_bytes(*array) for array in _SHAPE.findall(shape))
 
 
 def _elements(result: str) -> list[str]:
