@@ -1,7 +1,7 @@
 """What the kernels of a GPU's program read and write, from its text."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .hlo import size_of
@@ -17,6 +17,10 @@ _NAMES = {"parameter", "bitcast", "tuple", "get-tuple-element", "constant"}
 # Of their operand these read what they return, wherever these pass it on.
 _PICKS = {"gather", "slice", "dynamic-slice"}
 _PASSES = {"bitcast", "convert", "reshape"}
+# These change a part of their first operand where it lies; the place of what they write there among their operands.
+_UPDATES = {"scatter": 2, "dynamic-update-slice": 1}
+# Their kernels are in other computations, and may run many times.
+_CALLS = {"while", "conditional", "call"}
 
 
 class Kernel(NamedTuple):
@@ -34,26 +38,34 @@ class _Instruction(NamedTuple):
     rest: str
 
 
-_Computation = Mapping[str, _Instruction]
+_Computation = dict[str, _Instruction]
 
 
 def kernels(text: str) -> Iterator[Kernel]:
     """Every kernel of a program's HLO text.
 
     An operand counts once however often a kernel reads it as it lies, and besides for each gather or slice what that
-    returns: the second reading of a row may come from a cache, or may not.
+    returns: the second reading of a row may come from a cache, or may not. A scatter reads and writes what it updates.
+
+    Raises:
+      ValueError: the program has loops, conditions or calls.
     """
     computations = {}
     for match in _COMPUTATION.finditer(text):
         computations["ENTRY" if match["entry"] else match["name"]] = dict(_instructions(match["body"]))
     entry: _Computation = computations["ENTRY"]
     for name, instruction in entry.items():
+        if instruction.kind in _CALLS:
+            raise ValueError(
+                f"a program without loops, conditions and calls is needed, got {instruction.kind} {name!r}"
+            )
         if instruction.kind not in _NAMES:
             called = re.search(r"\bcalls=%?([^\s,]+)", instruction.rest)
             fused = computations.get(called[1]) if called else None
             sizes = [size_of(entry[operand].shape) for operand in instruction.operands]
             read = sum(_read(fused, at, size) if fused else size for at, size in enumerate(sizes))
-            yield Kernel(name, read, size_of(instruction.shape))
+            written = _updated(fused, _root(fused)) if fused else 0
+            yield Kernel(name, read, written or size_of(instruction.shape))
 
 
 def _instructions(body: str) -> Iterator[tuple[str, _Instruction]]:
@@ -70,6 +82,7 @@ def _read(fused: _Computation, at: int, size: int) -> int:
     (parameter,) = (name for name, i in fused.items() if i.kind == "parameter" and i.rest == str(at))
     whole, picked, seen = False, 0, [parameter]
     for name in seen:
+        whole = whole or name == _root(fused)
         for user, instruction in fused.items():
             if name not in instruction.operands:
                 continue
@@ -77,6 +90,20 @@ def _read(fused: _Computation, at: int, size: int) -> int:
                 seen.append(user)
             elif instruction.kind in _PICKS and instruction.operands[0] == name:
                 picked += min(size_of(instruction.shape), size)
+            elif instruction.kind in _UPDATES and instruction.operands[0] == name:
+                picked += _updated(fused, user)
             else:
                 whole = True
     return whole * size + picked
+
+
+def _root(fused: _Computation) -> str:
+    """The last instruction."""
+    return next(reversed(fused))
+
+
+def _updated(fused: _Computation, name: str) -> int:
+    """The bytes that an instruction changes where they lie, 0 if it is none that does."""
+    instruction = fused[name]
+    place = _UPDATES.get(instruction.kind)
+    return 0 if place is None else size_of(fused[instruction.operands[place]].shape)

@@ -44,9 +44,10 @@ def exp_difference(x: Array, shift: Array) -> Array:
     """
     # The exponential of such a distance is 0 or infinite, and so it is of more. An infinite one would leave NaN to put
     # back. (Beside a shift of 1e10 no distance as small as 110 is left.)
-    info = jnp.finfo(x.dtype)
-    far = (110 if x.dtype == jnp.float32 else 800) + jnp.abs(shift) * (4 * info.eps)
-    difference, lost = exact_add(jnp.clip(x, shift - far, shift + far), -shift)
+    far = (110 if x.dtype == jnp.float32 else 800) + jnp.abs(shift) * (4 * jnp.finfo(x.dtype).eps)
+    # Not by `clip`: on CPU, XLA's minimum and maximum may lose a NaN.
+    near = jnp.where(x < shift - far, shift - far, x)
+    difference, lost = exact_add(jnp.where(near > shift + far, shift + far, near), -shift)
     return jnp.exp(difference) * (1 + lost)
 
 

@@ -118,7 +118,8 @@ def in_one_pass(logits: Array, labels: Labels) -> tuple[Array, Array]:
         jnp.maximum, [_at(logits, label).astype(others.dtype) for label in labels], largest_other
     )
     shift = finite_or_zero(largest)
-    return shift, (1 + rest) * exp_difference(largest_other, shift)
+    unlabelled = (1 + rest) * exp_difference(largest_other, shift)
+    return shift, jnp.where(largest_other == -jnp.inf, 0, unlabelled)
 
 
 def _other_exps(logits: Array, shift: Array, labels: Labels) -> Array:

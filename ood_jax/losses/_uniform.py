@@ -1,7 +1,7 @@
 """The divergence of predictions from the uniform distribution."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float
 from .._dtypes import wide
 from .._platform import on_gpu
 from .._sum import exact_add, positive_sum
-from ._exponentials import finite_or_zero, largest_logit, power_of_two, read_again, reduced, rounded
+from ._exponentials import largest_logit, power_of_two, read_again, reduced, rounded
+from ._one_pass import largest_and_mean
 
 
 @jax.custom_jvp
@@ -55,10 +56,10 @@ def _uniform_divergence(logits: Array) -> tuple[Array, Array]:
     value = by_excess - offset / classes
     # p_k - 1/K, where p_k = exp(c_k) / Σ exp(c), and about the mean exp(c_k) = 1 + c_k + excess.
     c, excess = _excess(read_again(logits), center)
-    risen = excess + one * c
+    risen = excess + (one * c - mean_excess)
     if not narrow:  # which has no digits for what is left of an excess and its c far below
-        risen = jnp.where(c < -1, jnp.exp(c) - one, risen)
-    gradient = (risen - mean_excess) * (1 / (one * classes + total_excess))
+        risen = jnp.where(c < -1, (jnp.exp(c) - one) - mean_excess, risen)
+    gradient = risen * (1 / (one * classes + total_excess))
     return value[..., 0], gradient
 
 
@@ -77,24 +78,27 @@ class _Center(NamedTuple):
 
 
 def _center(logits: Array) -> _Center:
-    shift = largest_logit(logits).astype(wide(logits.dtype))
-    mean = on_gpu(mean_from_first, mean_from_largest, logits, shift)
+    largest, mean = _largest_and_mean(logits)
     # exp(60) times any number of classes stays finite in float32; NaN and -inf logits fail the test, as they should.
-    return _Center(shift, mean, -mean <= 60)
+    return _Center(largest, mean, -mean <= 60)
 
 
-def mean_from_largest(logits: Array, largest: Array) -> Array:
-    """The mean logit, less the largest."""
-    return jnp.mean(logits.astype(largest.dtype) - largest, axis=-1, keepdims=True)
+@jax.custom_jvp
+def _largest_and_mean(logits: Array) -> tuple[Array, Array]:
+    """The largest logit of each row, 0 for an infinite one, and the mean of all less it."""
+    return on_gpu(largest_and_mean, largest_then_mean, logits)
 
 
-def mean_from_first(logits: Array, largest: Array) -> Array:
-    """The same without a wait for the largest: both may be found in one pass. Any logit of the row does to start from,
-    for what the mean is off by is put back.
-    """
-    first = finite_or_zero(logits[..., :1]).astype(largest.dtype)
-    mean = mean_from_largest(logits, first) + (first - largest)
-    return jnp.where(mean == jnp.inf, -jnp.inf, mean)  # a sum that overflows from far below
+@_largest_and_mean.defjvp
+def _largest_and_mean_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Any, Any]:
+    largest, mean = _largest_and_mean(*primals)
+    # The largest is but a level.
+    return (largest, mean), (jnp.zeros_like(largest), jnp.mean(tangents[0].astype(mean.dtype), axis=-1, keepdims=True))
+
+
+def largest_then_mean(logits: Array) -> tuple[Array, Array]:
+    largest = largest_logit(logits).astype(wide(logits.dtype))
+    return largest, jnp.mean(logits.astype(largest.dtype) - largest, axis=-1, keepdims=True)
 
 
 def _excess(logits: Array, center: _Center) -> tuple[Array, Array]:
@@ -103,7 +107,7 @@ def _excess(logits: Array, center: _Center) -> tuple[Array, Array]:
     below_max = logits.astype(shift.dtype) - shift
     one = about_mean.astype(shift.dtype)
     # Below the largest, where -800 and less are 0 as well as -inf, which is no number to reduce.
-    c, lost = exact_add(jnp.where(about_mean, below_max, jnp.maximum(below_max, -800)), jnp.where(about_mean, -mean, 0))
+    c, lost = exact_add(jnp.where(about_mean | ~(below_max < -800), below_max, -800), jnp.where(about_mean, -mean, 0))
     n, r, q = reduced(c, lost)
     power = power_of_two(n)
     # Without a difference for n = 0.

@@ -63,7 +63,7 @@ def test_the_divergence_keeps_its_digits_near_its_minimum(spread, offset):
 @pytest.mark.parametrize("spread", [1e-3, 0.1])
 @pytest.mark.parametrize("gpu", [False, True])
 def test_the_divergence_keeps_its_digits_beside_one_odd_logit(first, spread, gpu, as_on_gpu):
-    # The largest entries of the gradient may be that logit's, or all others'; and a GPU seeks the mean from the first.
+    # The largest entries of the gradient may be that logit's, or all others'.
     logits = (np.random.default_rng(0).standard_normal((4, 1000)) * spread + 5).astype(np.float32)
     logits[:, 0] = first
     with as_on_gpu() if gpu else contextlib.nullcontext():
@@ -87,12 +87,20 @@ def test_logits_of_any_size(scale):
 @pytest.mark.parametrize("gpu", [False, True])
 def test_classes_masked_out_by_the_lowest_number(gpu, as_on_gpu):
     lowest = np.finfo(np.float32).min
-    logits = np.array([[lowest, 0.0, 1.0, lowest]], np.float32)
+    logits = np.array([[lowest, 0.0, 1.0, 0.0], [lowest, 0.0, 1.0, lowest], [lowest] * 4], np.float32)
     with as_on_gpu() if gpu else contextlib.nullcontext():
-        value, gradient = jax.value_and_grad(only_outliers)(logits)
-    assert value == np.inf  # the distances' sum
-    share = 1 / (1 + np.exp(1))  # λ is a half
-    np.testing.assert_allclose(gradient, [[-0.125, share / 2 - 0.125, 0.375 - share / 2, -0.125]], rtol=1e-5)
+        values, back = jax.vjp(lambda z: -ood_jax.scores.kl_uniform_score(z), logits)
+        (gradient,) = back(jnp.ones(3))
+        energies = ood_jax.free_energy(logits)
+        entropy = ood_jax.mixup_cross_entropy(logits[2:, :2], np.array([0]), np.array([1]), 0.3)
+        alone = ood_jax.mixup_cross_entropy(logits[:1, :1], np.array([0]), np.array([0]), 0.3)
+    # Of the second row the distances' sum is too large for a float.
+    np.testing.assert_allclose(values, [-lowest / 4, np.inf, 0], rtol=1e-6)
+    p = np.exp([0.0, 1, 0]) / np.exp([0.0, 1, 0]).sum(), np.exp([0.0, 1]) / np.exp([0.0, 1]).sum()
+    rows = [[-0.25, *(p[0] - 0.25)], [-0.25, *(p[1] - 0.25), -0.25], [0] * 4]
+    np.testing.assert_allclose(gradient, rows, rtol=1e-5)
+    np.testing.assert_allclose(energies, [-np.log(np.exp([0.0, 1, 0]).sum()), -np.log(1 + np.e), -lowest], rtol=1e-6)
+    np.testing.assert_allclose([entropy, alone], [np.log(2), 0], rtol=1e-6)
 
 
 def test_uniform_predictions_cost_exactly_nothing():
@@ -139,6 +147,22 @@ def test_nan_logits_are_not_hidden():
     for loss in (ood_jax.outlier_exposure_loss, ood_jax.energy_regularized_loss):
         assert bool(jnp.isnan(loss(logits, targets)))
         assert bool(jnp.isnan(loss(jnp.zeros((2, 2)), targets, logits)))
+
+
+@pytest.mark.parametrize("classes", [3, 100, 3000, 21841])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_nan_logits_are_not_hidden_among_many(classes, gpu, as_on_gpu):
+    # XLA's maximum on CPU may leave out a NaN, of long rows.
+    logits = np.random.default_rng(0).standard_normal((4, classes)).astype(np.float32)
+    logits[1, classes // 2] = logits[2, 0] = np.nan
+    logits[3] = 0
+    logits[3, -1] = np.nan
+    with as_on_gpu() if gpu else contextlib.nullcontext():
+        energies, back = jax.vjp(ood_jax.free_energy, logits)
+        divergence, back_divergence = jax.vjp(ood_jax.scores.kl_uniform_score, logits)
+        gradients = [pull(jnp.ones(4))[0] for pull in (back, back_divergence)]
+    for values in (energies, divergence, *(gradient.sum(-1) for gradient in gradients)):
+        assert np.isnan(values).tolist() == [False, True, True, True]
 
 
 def test_the_hinge_has_no_gradient_at_its_corner():

@@ -1,11 +1,13 @@
 """What a GPU computes in another way than a CPU, computed on a CPU."""
 
+import contextlib
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 import ood_jax
 from ood_jax.losses._one_pass import largest_and_rest
@@ -16,15 +18,15 @@ LOSSES = {
     "energy, pairwise": ood_jax.energy_regularized_loss,
     "energy, mean": partial(ood_jax.energy_regularized_loss, form="mean"),
     "energy, bounded": ood_jax.energy_bounded_loss,
-    "mixup": lambda a, labels, b: ood_jax.mixup_cross_entropy(a, labels, labels[::-1], 0.7),
+    "mixup": lambda a, labels, b: ood_jax.mixup_cross_entropy(a, labels, (labels + 1) % a.shape[-1], 0.7),
     "free energy": lambda a, labels, b: ood_jax.free_energy(a, temperature=0.9).sum(),
 }
 
 
 def figures(loss, *args):
-    """Value, both gradients, and for few classes a second derivative."""
+    """Value, both gradients, and for few classes a second derivative (but of squares of 1e30, which leave none)."""
     results = jax.value_and_grad(loss, argnums=(0, 2))(*args)
-    if args[0].shape[-1] > 10:
+    if args[0].shape[-1] > 10 or loss is ood_jax.energy_bounded_loss:
         return results
     along = jnp.ones_like(args[0])
     return *results, jax.jvp(jax.grad(lambda a: loss(a, *args[1:])), (args[0],), (along,))[1]
@@ -87,6 +89,20 @@ def test_a_sum_of_terms_at_many_levels(dtype, step, order):
     np.testing.assert_allclose(1 + rest, (1 + np.exp(below).sum()).astype(dtype), rtol=6 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize(("dtype", "step"), [("float32", 32), ("float64", 64)])
+def test_a_sum_of_terms_across_two_steps(dtype, step):
+    # The largest just above the middle of a step, all others just below the one before.
+    row = np.full(1000, -step / 2 - 0.1, dtype)
+    row[500] = step / 2 + 0.1
+    with jax.enable_x64(dtype == "float64"):
+        _, rest = largest_and_rest(jnp.asarray(row)[None])
+    np.testing.assert_allclose(1 + np.asarray(rest), 1, rtol=np.finfo(dtype).eps)
+    row[:500] = -step / 2 + 1
+    with jax.enable_x64(dtype == "float64"):
+        _, rest = largest_and_rest(jnp.asarray(row)[None])
+    np.testing.assert_allclose(np.asarray(rest)[0, 0], 500 * np.exp(-step + 0.9), rtol=1e-5)
+
+
 def test_a_single_logit_and_a_leading_one_keep_their_energy():
     # Log(1 + rest) would be off by 1e-7 were the largest logit summed with the rest.
     for row in ([1e-3], [1e-3, -40.0, -50.0], [-2e-4, -np.inf]):
@@ -110,6 +126,20 @@ def test_digits_on_extremes(scale, classes, as_on_gpu):
     # A gradient that underflows may be 0.
     for mine, true in ((by_logits, exact.grad_in), (by_others, exact.grad_out)):
         np.testing.assert_allclose(mine, true.astype(float), rtol=0, atol=4e-7 * float(np.abs(true).max()) + 1e-37)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("score", [ood_jax.free_energy, ood_jax.scores.kl_uniform_score])
+def test_classes_over_devices(score, gpu, as_on_gpu):
+    # Every program is traced in both forms.
+    logits = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
+    expected = jax.value_and_grad(lambda z: score(z).mean())(logits)
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        mesh = jax.make_mesh((4, 2), ("rows", "classes"), axis_types=(kind,) * 2)
+        with as_on_gpu() if gpu else contextlib.nullcontext(), jax.set_mesh(mesh):
+            placed = jax.device_put(logits, jax.NamedSharding(mesh, PartitionSpec("rows", "classes")))
+            result = jax.value_and_grad(lambda z: score(z).mean())(placed)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), result, expected)
 
 
 def test_a_gpus_program_is_another():
