@@ -53,8 +53,8 @@ def special_rows(classes):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("classes", [2, 10, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("classes", [10, 1000])
 def test_every_row_gets_what_it_gets_on_a_cpu(name, dtype, classes, as_on_gpu):
     with jax.enable_x64(dtype == "float64"):
         rows = jnp.asarray(special_rows(classes)).astype(dtype)
@@ -65,7 +65,7 @@ def test_every_row_gets_what_it_gets_on_a_cpu(name, dtype, classes, as_on_gpu):
             result = jax.jit(jax.vmap(lambda *row: figures(LOSSES[name], *(part[None] for part in row))))(
                 rows, labels, others
             )
-    resolution = {"float32": 2e-6, "float64": 4e-15, "bfloat16": 8e-3, "float16": 1e-3}[dtype]
+    resolution = {"float32": 2e-6, "float64": 4e-15, "bfloat16": 8e-3}[dtype]
     for mine, other in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         for row, other_row in zip(np.asarray(mine, "float64"), np.asarray(other, "float64"), strict=True):
             # Where labels and logits agree, a gradient is what is left of numbers near one.
