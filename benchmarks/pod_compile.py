@@ -5,7 +5,7 @@
 The compiler for TPUs (`pip install 'ood-jax[tpu-compiler]'`) tells for each program what travels between chips, the
 memory it needs beside its inputs and outputs, and the bytes it moves through memory. Each chip has 128 images of
 224 x 224 x 3 in bfloat16, or as many bytes of 14 x 14 tokens of 768 numbers, or 128 rows of 1,000 float32 logits and as
-many of outliers; the training step has 64 images and 64 outliers a chip.
+many of outliers, or of both 65,536; the training step has 64 images and 64 outliers a chip.
 """
 
 import os
@@ -38,12 +38,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import ood_jax
 
+from . import plain_losses as plain
 from .hlo import collectives
 from .vit import CLASSES, initial_state, train_step
 
 # A pair of each kind of chip, for each kind needs other amounts of memory.
 TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:2x2x2", "v5p:16x16x16")
 EACH = 128
+MANY = 65_536  # rows of logits: more than a chip's fast memory holds
 IMAGE = (224, 224, 3)
 TOKENS = {"mixup": (196, 768), "cutmix": (14, 14, 768)}
 
@@ -83,14 +85,24 @@ def pull_back(mix: Callable[..., ood_jax.Mixed], key: jax.Array, x: jax.Array, y
 
 
 def loss_programs(mesh: Mesh) -> Iterator[Program]:
-    logits, labels = by_row(mesh, EACH, CLASSES), by_row(mesh, EACH, dtype=jnp.int32)
     losses: dict[str, Callable[..., jax.Array]] = {
         "outlier exposure": ood_jax.outlier_exposure_loss,
         "energy, pairwise": ood_jax.energy_regularized_loss,
         "energy, mean": partial(ood_jax.energy_regularized_loss, form="mean"),
     }
-    for name, loss in losses.items():
-        yield Program(f"{name}, and gradients", jax.value_and_grad(loss, argnums=(0, 2)), (logits, labels, logits))
+    others = {"outlier exposure": plain.outlier_exposure_kl, "energy, pairwise": plain.energy_pairwise}
+    for each, rows in ((EACH, ""), (MANY, ", many rows")):
+        logits, labels = by_row(mesh, each, CLASSES), by_row(mesh, each, dtype=jnp.int32)
+        for name, loss in losses.items():
+            gradients = jax.value_and_grad(loss, argnums=(0, 2))
+            yield Program(f"{name}{rows}, and gradients", gradients, (logits, labels, logits))
+        mixed = (logits, labels, labels, jax.ShapeDtypeStruct((), jnp.float32))
+        gradients = jax.value_and_grad(ood_jax.mixup_cross_entropy)
+        yield Program(f"mixup cross entropy{rows}, and gradients", gradients, mixed)
+    for name, loss in others.items():
+        gradients = jax.value_and_grad(loss, argnums=(0, 1))
+        yield Program(f"{name}, many rows, with log_softmax", gradients, (logits, logits, labels))
+    yield Program("mixup cross entropy, many rows, with log_softmax", jax.value_and_grad(plain.mixup), mixed)
 
 
 def training_program(mesh: Mesh) -> Program:

@@ -1,6 +1,6 @@
 """Compiled for 8 and for 256 chips, nothing travels but scalars, and the memory of a chip stays the same.
 
-Mixing moves little more through memory than it must, on two kinds of chips.
+Mixing moves little more through memory than it must, on two kinds of chips, and losses read three times and write once.
 """
 
 import importlib.util
@@ -15,7 +15,8 @@ MIXING = [
     for name in ("mixup", "cutmix")
     for form in ("grouped", "4 groups a chip, λ a row", "grouped, backward")
 ]
-LOSSES = [f"{name}, and gradients" for name in ("outlier exposure", "energy, pairwise", "energy, mean")]
+KINDS = ("outlier exposure", "energy, pairwise", "energy, mean", "mixup cross entropy")
+LOSSES = [f"{name}, and gradients" for name in KINDS]
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
 
@@ -48,7 +49,7 @@ def test_losses_send_scalars(figures, program):
     small, large = figures[program]
     for row in (small, large):
         assert set(row["collectives"]) == {"all-reduce"}
-        # A count, and two sums in two parts each: the compiler has not added the parts up before they travel.
+        # Counts, and two sums in two parts each: the compiler has not added the parts up before they travel.
         assert 20 <= row["collective_bytes"] < 128
     assert small["collective_bytes"] == large["collective_bytes"]
 
@@ -68,6 +69,17 @@ def test_mixing_moves_little_more_than_it_must(tmp_path):
     moved = {(name, row["topology"]): row["accessed_bytes"] / least for name in forms for row in figures[name]}
     assert len(moved) == 12
     assert max(moved.values()) < 1.5, moved
+
+
+def test_losses_do_not_fetch_their_labels(tmp_path):
+    # A logit fetched by itself costs a tile of 4 kB, as much as a row: half a reading for each label.
+    figures = compiled(tmp_path / "figures.json", ["v5e:2x4"], [f"{name}, many rows, and gradients" for name in KINDS])
+    assert len(figures) == 4
+    for name, (row,) in figures.items():
+        sides = 1 if name.startswith("mixup") else 2
+        # Three readings and a writing of each side, and for KL one more of the outliers, to seek their mean.
+        most = 4.6 if name.startswith("outlier") else 4.1
+        assert row["accessed_bytes"] / (sides * 65_536 * 1_000 * 4) < most, figures
 
 
 def test_a_global_permutation_is_seen_to_send_the_batch_and_to_outgrow_a_chip(figures):

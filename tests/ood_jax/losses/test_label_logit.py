@@ -1,0 +1,41 @@
+"""The logit of a row's label, as a TPU takes it and as the others do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ood_jax
+from ood_jax.losses._rows import fetch, pick
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_both_take_the_same(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        logits = jnp.asarray(np.random.default_rng(0).standard_normal((4, 6, 9)) * 1e4, dtype)
+        logits = logits.at[0, :, 2].set(jnp.inf).at[1, :, 3].set(-jnp.inf).at[2, :, 4].set(jnp.nan)
+        logits = logits.at[3, :, 5].set(jnp.finfo(dtype).max)
+        for label in (0, 2, 3, 4, 5, 8):
+            labels = jnp.full((4, 6), label)
+            picked, fetched = pick(logits, labels), fetch(logits, labels)
+            assert picked.dtype == fetched.dtype == dtype
+            assert picked.shape == fetched.shape == (4, 6, 1)
+            np.testing.assert_array_equal(np.asarray(picked, "float64"), np.asarray(fetched, "float64"))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        ood_jax.outlier_exposure_loss,
+        ood_jax.energy_regularized_loss,
+        lambda logits, labels, _: ood_jax.mixup_cross_entropy(logits, labels, labels[::-1], 0.7),
+    ],
+)
+def test_a_tpu_fetches_none(loss):
+    logits, labels = jnp.zeros((4, 1000)), jnp.arange(4)
+    traced = jax.jit(jax.value_and_grad(loss)).trace(logits, labels, logits)
+    fetches = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.gather")
+        for platform in ("cpu", "tpu", "cuda")
+    }
+    assert fetches["tpu"] == 0 < min(fetches["cpu"], fetches["cuda"])
