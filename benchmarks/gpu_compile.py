@@ -4,8 +4,9 @@
 
 The compiler for GPUs (`pip install 'ood-jax[gpu-compiler]'`) builds each program for an H200. Told are the kernels that
 it starts, the memory it needs beside its inputs and outputs, and the bytes that its kernels read and write, as a ratio
-to the least: for mixing two readings of the batch and one writing, for losses one of the logits and one of their
-gradients. Bytes are not time: how long a kernel computes, or waits to be started, no compiler tells.
+to the least: for mixing two readings of the batch and one writing, for losses one of the logits (and class
+probabilities) and one of their gradients. Bytes are not time: how long a kernel computes, or waits to be started, no
+compiler tells.
 """
 
 import os
@@ -137,6 +138,12 @@ def loss_programs() -> Iterator[Program]:
                 yield Program(f"{name}, {title}", both, (z, y, z), 2 * size)
                 both = jax.value_and_grad(others, argnums=(0, 1))
                 yield Program(f"{name}, with log_softmax, {title}", both, (z, z, y), 2 * size)
+            targets = array(rows, classes, dtype="float32")
+            both = jax.value_and_grad(ood_jax.outlier_exposure_loss, argnums=(0, 2))
+            name, least = "outlier exposure, class probabilities", 2 * size + rows * classes * 4
+            yield Program(f"{name}, {title}", both, (z, targets, z), least)
+            both = jax.value_and_grad(plain.outlier_exposure_of_probabilities, argnums=(0, 1))
+            yield Program(f"{name}, with log_softmax, {title}", both, (z, z, targets), least)
             mixed = jax.value_and_grad(ood_jax.mixup_cross_entropy)
             yield Program(f"mixup cross entropy, {title}", mixed, (z, y, y, lam), size)
             mixed = jax.value_and_grad(plain.mixup)

@@ -36,13 +36,17 @@ Torch = Callable[..., torch.Tensor]
 
 
 class Loss(NamedTuple):
-    """A loss, and who else has it. All take logits first, `sides` arrays of them, then labels as `labels` says."""
+    """A loss, and who else has it.
+
+    All take logits first, `sides` arrays of them, then `labels` arrays of classes, or of probabilities if `soft`.
+    """
 
     ours: Jax
     plain: Jax
     sources: Mapping[str, Callable[[ModuleType], Torch]]
     sides: int = 2
     labels: int = 1
+    soft: bool = False
 
 
 def loss_rows(*, quick: bool) -> Iterator[Row]:
@@ -58,7 +62,7 @@ def loss_rows(*, quick: bool) -> Iterator[Row]:
 def contest(loss: Loss, rows: int, classes: int, dtype: str, *, compiles: bool) -> Contest:
     rng = np.random.default_rng(0)
     logits = [rng.standard_normal((rows, classes), np.float32) for _ in range(loss.sides)]
-    labels = [rng.integers(0, classes, rows) for _ in range(loss.labels)]
+    labels = [targets(rng, rows, classes, soft=loss.soft) for _ in range(loss.labels)]
     in_jax = [jnp.asarray(side, dtype) for side in logits], [jnp.asarray(each) for each in labels]
     in_torch = (
         [torch.from_numpy(side).to(getattr(torch, dtype)).requires_grad_() for side in logits],
@@ -70,8 +74,19 @@ def contest(loss: Loss, rows: int, classes: int, dtype: str, *, compiles: bool) 
     if DEFINITION in loss.sources and compiles:
         function = compile_torch(loss.sources[DEFINITION](definitions))
         peers[COMPILED] = compiled(partial(_torch_step, function, *in_torch))
-    shapes = [(rows, classes)] * loss.sides
-    return Contest(_jax_run(loss.ours, in_jax), peers, {PLAIN: _jax_run(loss.plain, in_jax)}, of_loss(shapes, dtype))
+    work = of_loss([(rows, classes)] * loss.sides, dtype)
+    if loss.soft:
+        work = work._replace(moved=(*work.moved, *(each.nbytes for each in labels)))
+    return Contest(_jax_run(loss.ours, in_jax), peers, {PLAIN: _jax_run(loss.plain, in_jax)}, work)
+
+
+def targets(rng: np.random.Generator, rows: int, classes: int, *, soft: bool) -> np.ndarray:
+    labels = rng.integers(0, classes, rows)
+    if not soft:
+        return labels
+    smoothed = np.full((rows, classes), 0.1 / classes, np.float32)
+    smoothed[np.arange(rows), labels] += 0.9
+    return smoothed
 
 
 def _jax_run(function: Jax, arguments: tuple[list[jax.Array], list[jax.Array]]) -> Run:
@@ -110,6 +125,12 @@ LOSSES: Mapping[str, Loss] = {
         _sides(ood_jax.outlier_exposure_loss),
         plain.outlier_exposure_kl,
         {DEFINITION: lambda module: _sides(module.OutlierExposureLoss())},
+    ),
+    "outlier_exposure kl of class probabilities": Loss(
+        _sides(ood_jax.outlier_exposure_loss),
+        plain.outlier_exposure_of_probabilities,
+        {DEFINITION: lambda module: _sides(module.OutlierExposureLoss())},
+        soft=True,
     ),
     "outlier_exposure cross_entropy": Loss(
         _sides(partial(ood_jax.outlier_exposure_loss, form="cross_entropy")),

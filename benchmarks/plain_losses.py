@@ -22,6 +22,11 @@ def outlier_exposure(inside: Array, outside: Array, labels: Array) -> Array:
     return _cross_entropy(inside, labels) - 0.5 * jax.nn.log_softmax(outside).mean()
 
 
+def outlier_exposure_of_probabilities(inside: Array, outside: Array, targets: Array) -> Array:
+    entropy = -(targets * jax.nn.log_softmax(inside)).sum(axis=-1).mean()
+    return entropy - 0.5 * (jax.nn.log_softmax(outside).mean() + jnp.log(outside.shape[-1]))
+
+
 def energy_pairwise(inside: Array, outside: Array, labels: Array) -> Array:
     gap = _energy(inside) - _energy(outside)
     return _cross_entropy(inside, labels) + 0.1 * jax.nn.relu(gap + 10).mean()

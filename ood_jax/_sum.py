@@ -23,7 +23,7 @@ def accurate_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     while total.shape[-1] > _BLOCK:
         total, lost = _sum_with_losses(_in_blocks(total), _in_blocks(lost))
     total, lost = _sum_with_losses(total, lost)
-    return _corrected(total, lost)[..., None]
+    return corrected(total, lost)[..., None]
 
 
 @accurate_sum.defjvp
@@ -51,13 +51,21 @@ def _add_with_losses(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Ar
 def positive_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     """Σ over the last axis of values that are not negative, to about half a unit in the last place.
 
-    A plain sum of a hundred terms is off by up to five units. Adding a power of two above their sum, and taking it away
-    again, leaves of each term the bits that sum without error; what is left is too small for its errors to show. A
-    first plain sum says which power. Long rows are summed in lanes, whose errors are small beside those that a loss of
-    so many classes has anyhow, and there the two more passes would cost as much as all else.
+    But long rows are summed in lanes, whose errors are small beside those that a loss of so many classes has anyhow,
+    where the two more passes would cost as much as all else.
     """
     if values.shape[-1] > _FEW:
         return jnp.sum(values, axis=-1, keepdims=True)
+    return split_sum(values)
+
+
+def split_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
+    """Σ over the last axis of values that are not negative, to about half a unit in the last place.
+
+    A plain sum of a hundred terms is off by up to five units, and of many that are alike by more. Adding a power of two
+    above their sum, and taking it away again, leaves of each term the bits that sum without error; what is left is too
+    small for its errors to show. A first plain sum says which power.
+    """
     rough = jax.lax.stop_gradient(jnp.sum(values, axis=-1, keepdims=True))
     above = _power_of_two(rough) * 2
     splits = jnp.isfinite(above)  # infinities just sum
@@ -74,17 +82,23 @@ def _power_of_two(x: Array) -> Array:
     return jax.lax.reduce_precision(x, jnp.finfo(x.dtype).nexp, 0)
 
 
-def _corrected(total: Array, lost: Array) -> Array:
+def corrected(total: Array, lost: Array) -> Array:
+    """A sum and what its additions lost."""
     return total + jnp.where(jnp.isfinite(lost), lost, 0)  # an infinite sum lost nothing
 
 
 def accurate_add(*parts: Array) -> Array:
     """The sum of a few arrays, rounded once: two energies of 1e4, each rounded by itself, would leave 1e-3."""
+    return corrected(*sum_with_loss(*parts))
+
+
+def sum_with_loss(*parts: Array) -> tuple[Array, Array]:
+    """The sum of a few arrays, and what its additions lost."""
     total, lost = parts[0], jnp.zeros((), parts[0].dtype)
     for part in parts[1:]:
         total, error = exact_add(total, part)
         lost = lost + error
-    return _corrected(total, lost)
+    return total, lost
 
 
 def exact_add(a: Array, b: Array) -> tuple[Array, Array]:

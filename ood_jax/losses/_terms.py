@@ -110,8 +110,7 @@ def _as_label(logits: Array, targets: Array, where: Array | None) -> _Label:
 
 
 def _with_probabilities(logits: Array, targets: Array, where: Array | None) -> Entropy:
-    logits = widen(logits)
-    return Entropy(probability_cross_entropy(logits, targets.astype(logits.dtype), where), all_rows(logits, where))
+    return Entropy(probability_cross_entropy(logits, targets, where), all_rows(logits, where))
 
 
 def log_classes(logits: Float[Array, "*n k"]) -> Float[Array, ""]:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(
 
 MIXING = [f"{name}{form}, images" for name in ("mixup", "cutmix") for form in ("", ", 4 groups, λ a row")]
 LOSSES = ["energy, pairwise", "energy, mean", "energy, bounded", "mixup cross entropy", "free energy"]
+DIVERGENCES = ["outlier exposure, KL", "outlier exposure, class probabilities"]
 LOGITS = ["8,192x1,000 float32", "256x21,841 bfloat16"]
 PLAIN = "outlier exposure, KL, with log_softmax, 256x21,841 bfloat16"
 
@@ -20,7 +21,7 @@ PLAIN = "outlier exposure, KL, with log_softmax, 256x21,841 bfloat16"
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     out = tmp_path_factory.mktemp("gpu") / "figures.json"
-    names = [f"{loss}, {logits}" for loss in ("outlier exposure, KL", *LOSSES) for logits in LOGITS]
+    names = [f"{loss}, {logits}" for loss in (*DIVERGENCES, *LOSSES) for logits in LOGITS]
     command = [sys.executable, "-m", "benchmarks.gpu_compile", "--json", str(out), "--only", *MIXING, *names, PLAIN]
     run = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
@@ -44,9 +45,11 @@ def test_losses_read_the_logits_twice_and_write_the_gradients(figures, loss, log
 
 
 @pytest.mark.parametrize("logits", LOGITS)
-def test_the_divergence_reads_them_once_more(figures, logits):
-    row = figures[f"outlier exposure, KL, {logits}"]
-    assert 1.7 < row["ratio"] < 1.85  # the mean of 1.5 for the data and 2 for the outliers
+@pytest.mark.parametrize("loss", DIVERGENCES)
+def test_the_divergence_reads_them_once_more(figures, loss, logits):
+    row = figures[f"{loss}, {logits}"]
+    # For the outliers 2; for the data 1.5, or with class probabilities, which are read twice and not written, more.
+    assert 1.7 < row["ratio"] < 1.9
     assert row["temporary_bytes"] < 1e6
 
 

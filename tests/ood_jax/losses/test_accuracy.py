@@ -47,6 +47,25 @@ def test_class_probabilities_keep_their_digits_too(confidence, smoothing):
     np.testing.assert_allclose(by_targets, -log_p.astype(float) / 8, rtol=2e-6)
 
 
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("classes", [1000, 10_000])
+def test_targets_that_are_alike_or_small_beside_another_are_not_lost(classes, gpu, as_on_gpu):
+    # Added one by one to a target near 1, a thousand of 1e-9 would all be lost; and equal ones are all rounded alike.
+    rng = np.random.default_rng(0)
+    loss = jax.jit(ood_jax.outlier_exposure_loss)
+    for smoothing in (1e-6, 1e-3, 0.3, 1.0):
+        for spread in (0.01, 1.0, 10.0):
+            for leads in (False, True):
+                logits = (rng.standard_normal((1, classes)) * spread).astype(np.float32)
+                label = rng.integers(0, classes)
+                logits[0, label] += 10 if leads else 0
+                targets = ((1 - smoothing) * np.eye(1, classes, label) + smoothing / classes).astype(np.float32)
+                with as_on_gpu() if gpu else contextlib.nullcontext():
+                    value = loss(logits, targets)
+                terms, _ = truth.cross_entropy(logits.astype(np.longdouble), targets)
+                np.testing.assert_allclose(value, float(terms[0]), rtol=2.5e-7, err_msg=f"{smoothing} {spread} {leads}")
+
+
 @pytest.mark.parametrize("spread", [1e-4, 1e-2, 0.3, 1.0, 3.0, 30.0])
 @pytest.mark.parametrize("offset", [0.0, 50.0])
 def test_the_divergence_keeps_its_digits_near_its_minimum(spread, offset):

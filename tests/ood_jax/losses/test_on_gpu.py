@@ -13,12 +13,19 @@ import ood_jax
 from ood_jax.losses._one_pass import largest_and_rest
 from parity import truth
 
+
+def smoothed(labels, logits):
+    one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return 0.9 * one_hot + 0.1 / logits.shape[-1]
+
+
 LOSSES = {
     "outlier exposure": ood_jax.outlier_exposure_loss,
     "energy, pairwise": ood_jax.energy_regularized_loss,
     "energy, mean": partial(ood_jax.energy_regularized_loss, form="mean"),
     "energy, bounded": ood_jax.energy_bounded_loss,
     "mixup": lambda a, labels, b: ood_jax.mixup_cross_entropy(a, labels, (labels + 1) % a.shape[-1], 0.7),
+    "class probabilities": lambda a, labels, b: ood_jax.outlier_exposure_loss(a, smoothed(labels, a), b),
     "free energy": lambda a, labels, b: ood_jax.free_energy(a, temperature=0.9).sum(),
 }
 

@@ -1,0 +1,81 @@
+"""The derivatives that the losses carry are functions with right derivatives of their own."""
+
+import contextlib
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ood_jax
+
+LABELS = jnp.array([2, 0, 4])
+
+
+def entropy(logits, targets):
+    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1).mean()
+
+
+def one_hot(labels):
+    return jax.nn.one_hot(labels, 5)
+
+
+def energy(logits):
+    return -jax.nn.logsumexp(logits, axis=-1)
+
+
+# By name: ours and a plain formula, of logits, other logits and class probabilities.
+LOSSES = {
+    "outlier exposure": (
+        lambda a, b, _: ood_jax.outlier_exposure_loss(a, LABELS, b),
+        lambda a, b, _: entropy(a, one_hot(LABELS)) - 0.5 * (jax.nn.log_softmax(b).mean() + np.log(5)),
+    ),
+    "outlier exposure, class probabilities": (
+        lambda a, b, p: ood_jax.outlier_exposure_loss(a, p, b, form="cross_entropy"),
+        lambda a, b, p: entropy(a, p) - 0.5 * jax.nn.log_softmax(b).mean(),
+    ),
+    "energy, pairwise": (
+        lambda a, b, _: ood_jax.energy_regularized_loss(a, LABELS, b),
+        lambda a, b, _: entropy(a, one_hot(LABELS)) + 0.1 * jax.nn.relu(energy(a) - energy(b) + 10).mean(),
+    ),
+    "energy, bounded": (
+        lambda a, b, p: ood_jax.energy_bounded_loss(a, p, b, m_in=-5.0, m_out=-1.0),
+        lambda a, b, p: (
+            entropy(a, p)
+            + 0.1 * (jax.nn.relu(energy(a) + 5) ** 2).mean()
+            + 0.1 * (jax.nn.relu(-1 - energy(b)) ** 2).mean()
+        ),
+    ),
+    "mixup": (
+        lambda a, b, _: ood_jax.mixup_cross_entropy(a + b, LABELS, LABELS[::-1], 0.3),
+        lambda a, b, _: 0.3 * entropy(a + b, one_hot(LABELS)) + 0.7 * entropy(a + b, one_hot(LABELS[::-1])),
+    ),
+    "mixup, class probabilities": (
+        lambda a, b, p: ood_jax.mixup_cross_entropy(a + b, p, p[::-1], 0.3),
+        lambda a, b, p: 0.3 * entropy(a + b, p) + 0.7 * entropy(a + b, p[::-1]),
+    ),
+    "free energy": (
+        lambda a, b, _: (ood_jax.free_energy(a) * ood_jax.free_energy(b)).sum(),
+        lambda a, b, _: (energy(a) * energy(b)).sum(),
+    ),
+}
+
+
+@pytest.mark.parametrize("sure", [False, True])
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_by_every_pair_of_arguments(name, gpu, sure, as_on_gpu):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        a, b = (jnp.asarray(rng.standard_normal((3, 5))) for _ in range(2))
+        a = a.at[jnp.arange(3), LABELS].add(9.0 if sure else 0.0)
+        args = a, b, jax.nn.softmax(jnp.asarray(rng.standard_normal((3, 5))))
+        ours, other = LOSSES[name]
+        expected = jax.tree.map(np.asarray, jax.hessian(other, argnums=(0, 1, 2))(*args))
+        with as_on_gpu() if gpu else contextlib.nullcontext():
+            forward, backward = jax.hessian(ours, argnums=(0, 1, 2)), jax.jacrev(jax.grad(ours, (0, 1, 2)), (0, 1, 2))
+            results = jax.tree.map(np.asarray, (forward(*args), backward(*args)))
+    assert max(np.abs(part).max() for part in jax.tree.leaves(expected)) > 1e-4
+    for result in results:
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), result, expected)
