@@ -25,3 +25,12 @@ def left_to_compiler(function: Callable[..., Any], *args: Any, like: Any) -> Any
         return NamedSharding(mesh, jax.typeof(leaf).sharding.spec if isinstance(leaf, jax.Array) else leaf)
 
     return jax.sharding.auto_axes(function, axes=explicit, out_sharding=jax.tree.map(layout, like))(*args)
+
+
+def placed_like(x: jax.Array, other: jax.Array) -> jax.Array:
+    """x, sharded over the explicit axes of both and varying over the manual axes of both, as results of both are.
+
+    Else branches of which one uses x alone and another both would differ in type. The 0 that is added the compiler
+    leaves out.
+    """
+    return x + ((other != other) & False).astype(x.dtype)

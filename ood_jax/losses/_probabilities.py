@@ -1,13 +1,16 @@
 """Cross entropy with class probabilities."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float
 
 from .._dtypes import wide
 from .._platform import on_gpu
+from .._sharding import placed_like
 from .._sum import positive_sum, split_sum
 from ._exponentials import exp_difference, finite_or_zero, read_again, rounded
 from ._one_pass import largest_rest_and_targets
@@ -22,23 +25,25 @@ def probability_cross_entropy(
     It is computed in float32, or wider if the logits are. A row that does not count has derivatives of 0, whatever its
     logits and targets.
     """
-    return _value(_sums(rounded(logits), targets))[..., 0]
+    return _value(_sums(*_placed(logits, targets)))[..., 0]
 
 
-@probability_cross_entropy.defjvp
+@partial(probability_cross_entropy.defjvp, symbolic_zeros=True)
 def _probability_cross_entropy_jvp(
-    primals: tuple[Array, Array, Array | None], tangents: tuple[Array, Array, Array | None]
+    primals: tuple[Array, Array, Array | None], tangents: tuple[Array | SymbolicZero, ...]
 ) -> tuple[Array, Array]:
-    logits, targets, counted = rounded(primals[0]), *primals[1:]
+    (logits, targets), counted = _placed(*primals[:2]), primals[2]
     sums = _sums(logits, targets)
-    along_logits, along_targets = _wide(*tangents[:2])
-    if counted is not None:
+    gradients = _gradients(*_wide(read_again(logits), read_again(targets)), sums)
+    value = _value(sums)[..., 0]
+    along = jnp.zeros_like(value)
+    for gradient, tangent in zip(gradients, tangents[:2], strict=True):
+        if isinstance(tangent, SymbolicZero):
+            continue  # a product would be NaN where the gradient by a target of 0 is infinite
         # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
-        along_logits, along_targets = (
-            jnp.where(counted[..., None], along, 0) for along in (along_logits, along_targets)
-        )
-    by_logits, by_targets = _gradients(*_wide(read_again(logits), read_again(targets)), sums)
-    return _value(sums)[..., 0], jnp.sum(by_logits * along_logits + by_targets * along_targets, axis=-1)
+        tangent = tangent if counted is None else jnp.where(counted[..., None], tangent, 0)
+        along += jnp.sum(gradient * tangent.astype(gradient.dtype), axis=-1)
+    return value, along
 
 
 class _Sums(NamedTuple):
@@ -59,6 +64,10 @@ class _Sums(NamedTuple):
     distance: Float[Array, "*n 1"]
 
 
+def _placed(logits: Array, targets: Array) -> tuple[Array, Array]:
+    return rounded(placed_like(logits, targets)), placed_like(targets, logits)
+
+
 def _wide(logits: Array, targets: Array) -> tuple[Array, Array]:
     dtype = wide(logits.dtype)
     return logits.astype(dtype), targets.astype(dtype)
@@ -70,14 +79,20 @@ def _value(sums: _Sums) -> Array:
 
 def _gradients(logits: Array, targets: Array, sums: _Sums) -> tuple[Array, Array]:
     """p_k Σt - t_k and -log p_k."""
-    below, exp, total = logits - sums.largest, exp_difference(logits, sums.largest), 1 + sums.rest
-    # For a top class of more than a half from the complements, for both terms may be near 1. Its exp is 1, and says
-    # here that not all of the sum's derivative is the others'.
+    below, exp, total = logits - sums.largest, _exps(logits, sums.largest), 1 + sums.rest
+    # For a top class of more than a half from the complements, for both terms may be near 1. (Its exp is 1, and stands
+    # here for its part of the total's derivative, which is not the others'.)
     other_exps = sums.rest - (exp - 1)
     complement = sums.other_targets - sums.targets * (other_exps / total)
     is_sure_top = (below == 0) & (sums.rest < 1)
     by_logits = jnp.where(is_sure_top, complement, sums.targets * (exp / total) - targets)
     return by_logits, jnp.log1p(sums.rest) - below
+
+
+def _exps(logits: Array, largest: Array) -> Array:
+    """exp(z - m), on every machine 1 for m itself."""
+    below = logits - largest
+    return jnp.where(below == 0, 1 + below, exp_difference(logits, largest))
 
 
 @jax.custom_jvp
@@ -87,31 +102,39 @@ def _sums(logits: Array, targets: Array) -> _Sums:
     return sums._replace(largest=finite_or_zero(sums.largest), rest=rest)
 
 
-@_sums.defjvp
-def _sums_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[_Sums, _Sums]:
-    sums = _sums(*primals)
-    logits, targets = _wide(*primals)
-    along_logits, along_targets = _wide(*tangents)
-    below, exp = logits - sums.largest, exp_difference(logits, sums.largest)
-    others = jnp.where(below == 0, 0, along_targets)
-    terms = exp * along_logits, others, along_targets, -(along_targets * below + targets * along_logits)
+@partial(_sums.defjvp, symbolic_zeros=True)
+def _sums_jvp(primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, ...]) -> tuple[_Sums, _Sums]:
+    sums, (logits, targets) = _sums(*primals), _wide(*primals)
     # The largest is the level that all is measured from. Moving it moves nothing.
-    level = jnp.zeros_like(sums.largest)
-    return sums, _Sums(level, *(jnp.sum(term, axis=-1, keepdims=True) for term in terms))
+    along = _Sums(*(jnp.zeros_like(part) for part in sums))
+    below = logits - sums.largest
+    if not isinstance(tangents[0], SymbolicZero):
+        tangent = tangents[0].astype(below.dtype)
+        along = along._replace(rest=_sum(_exps(logits, sums.largest) * tangent), distance=-_sum(targets * tangent))
+    if not isinstance(tangents[1], SymbolicZero):
+        tangent = tangents[1].astype(below.dtype)
+        along = along._replace(
+            other_targets=_sum(jnp.where(below == 0, 0, tangent)),
+            targets=_sum(tangent),
+            distance=along.distance - _sum(tangent * below),
+        )
+    return sums, along
+
+
+def _sum(terms: Array) -> Array:
+    return jnp.sum(terms, axis=-1, keepdims=True)
 
 
 def _in_passes(logits: Array, targets: Array) -> _Sums:
     largest = jnp.max(logits, axis=-1, keepdims=True).astype(wide(logits.dtype))
     logits, targets = _wide(logits, targets)
-    exp = exp_difference(logits, finite_or_zero(largest))
+    exp = _exps(logits, finite_or_zero(largest))
     # 1 for the top. (For ties too, where only the sum of all matters.)
     is_top = jnp.floor(exp)
-    ties = jnp.sum(is_top, axis=-1, keepdims=True) - 1
-    rest = positive_sum(exp - is_top) + ties
+    rest = positive_sum(exp - is_top) + (_sum(is_top) - 1)
     other_targets = split_sum(targets - targets * is_top)
-    at_top = jnp.sum(targets * is_top, axis=-1, keepdims=True)
     distance = split_sum(jnp.where(targets == 0, 0, targets * (largest - logits)))
-    return _Sums(largest, rest, other_targets, other_targets + at_top, distance)
+    return _Sums(largest, rest, other_targets, split_sum(targets), distance)
 
 
 def _in_one_pass(logits: Array, targets: Array) -> _Sums:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._dtypes import wide
 from .._platform import on_gpu
+from .._sharding import placed_like
 from .._sum import positive_sum
 from ._exponentials import exp_difference, finite_or_zero, largest_logit, rounded
 from ._one_pass import largest_and_rest
@@ -93,6 +94,8 @@ def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, list[Array], 
 @jax.custom_jvp
 def _sums(logits: Array, labels: Labels) -> tuple[Array, Array]:
     """The largest logit of each row, and the sum of the exponentials less it, without the labels'."""
+    for label in labels:
+        logits = placed_like(logits, label[..., None])
     return on_gpu(in_one_pass, in_two_passes, logits, labels)
 
 
@@ -132,6 +135,8 @@ def _other_exps(logits: Array, shift: Array, labels: Labels) -> Array:
 
 def _at(logits: Array, label: Array) -> Array:
     """Each row's logit of its label (..., 1)."""
+    if jax.typeof(logits).sharding.spec[-1] is not None:  # explicit axes have no rule for a fetch from sharded classes
+        return pick(logits, label)
     return jax.lax.platform_dependent(logits, label, tpu=pick, default=fetch)
 
 

@@ -165,3 +165,40 @@ def test_only_scalars_travel_between_devices(name):
     # Sums that do not wait for each other travel together: the counts, the sums, and before them what the hinge of two
     # means measures from.
     assert len(found) <= 3
+
+
+PLACES = [PartitionSpec(*axes) for axes in ((), ("rows",), (None, "classes"), ("rows", "classes"))]
+
+
+@pytest.mark.parametrize("kind", ["classes", "probabilities"])
+def test_targets_may_lie_otherwise_than_logits(kind):
+    rng = np.random.default_rng(0)
+    logits, out = rng.standard_normal((2, 8, 16)).astype(np.float32)
+    targets = rng.integers(0, 16, 8) if kind == "classes" else rng.dirichlet(np.ones(16), 8).astype(np.float32)
+    both = jax.jit(jax.value_and_grad(ood_jax.outlier_exposure_loss))
+    expected = both(logits, targets, out)
+    mesh = jax.make_mesh((4, 2), ("rows", "classes"), axis_types=(AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        for place in PLACES:
+            for other in PLACES[:2] if kind == "classes" else PLACES:
+                placed = jax.device_put(logits, place), jax.device_put(targets, other)
+                result = both(*placed, jax.device_put(out, place))
+                jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), result, expected)
+
+
+@pytest.mark.parametrize("kind", ["classes", "probabilities"])
+def test_targets_of_each_shard_for_logits_of_all(kind):
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((1, 4)).astype(np.float32)
+    targets = np.arange(DEVICES) % 4 if kind == "classes" else rng.dirichlet(np.ones(4), DEVICES).astype(np.float32)
+
+    def loss(logits, targets):
+        return ood_jax.outlier_exposure_loss(logits, targets, axis_name="i")
+
+    def whole(logits):
+        return ood_jax.outlier_exposure_loss(jnp.tile(logits, (DEVICES, 1)), targets)
+
+    mesh = jax.make_mesh((DEVICES,), ("i",), axis_types=(AxisType.Auto,))
+    sharded = jax.shard_map(loss, mesh=mesh, in_specs=(WHOLE, PartitionSpec("i")), out_specs=WHOLE)
+    result, expected = jax.value_and_grad(sharded)(logits, targets), jax.value_and_grad(whole)(logits)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), result, expected)

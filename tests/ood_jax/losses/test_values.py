@@ -277,6 +277,13 @@ def test_class_probabilities_of_masked_classes():
     np.testing.assert_allclose(value, expected[0], rtol=1e-6)
     np.testing.assert_allclose(gradient, np.insert(expected[1], 1, 0, axis=1), rtol=1e-5, atol=1e-7)
     assert np.isposinf(ood_jax.outlier_exposure_loss(logits, np.full((1, 4), 0.25, np.float32)))
+    # By the targets the derivative is infinite, which is no matter where they do not move.
+    along = jnp.ones_like(logits)
+    both = jax.value_and_grad(lambda logits: ood_jax.outlier_exposure_loss(logits, targets))
+    (_, again), (slope, second) = jax.jvp(both, (logits,), (along,))
+    np.testing.assert_allclose(again, gradient)
+    np.testing.assert_allclose(slope, 0, atol=1e-6)
+    np.testing.assert_allclose(second, np.zeros((1, 4)), atol=1e-6)
 
 
 # Dtypes.
