@@ -66,6 +66,12 @@ def split_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     above their sum, and taking it away again, leaves of each term the bits that sum without error; what is left is too
     small for its errors to show. A first plain sum says which power.
     """
+    total, rest = split_sums(values)
+    return total + rest
+
+
+def split_sums(values: Float[Array, "*n k"]) -> tuple[Float[Array, "*n 1"], Float[Array, "*n 1"]]:
+    """The sum of the leading bits, without error, and of what is left; all and 0 of a sum that is not finite."""
     rough = jax.lax.stop_gradient(jnp.sum(values, axis=-1, keepdims=True))
     above = _power_of_two(rough) * 2
     splits = jnp.isfinite(above)  # infinities just sum
@@ -74,7 +80,7 @@ def split_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     # Differences that two sums share, the compiler would write to memory.
     again = jax.lax.optimization_barrier(above)
     rest = jnp.sum(values - ((again + values) - again), axis=-1, keepdims=True)
-    return jnp.where(splits, total + rest, total)
+    return total, jnp.where(splits, rest, 0)
 
 
 def _power_of_two(x: Array) -> Array:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from .._dtypes import wide
 from .._platform import on_gpu
 from .._sharding import placed_like
-from .._sum import positive_sum, split_sum
+from .._sum import split_sum, split_sums
 from ._exponentials import exp_difference, finite_or_zero, read_again, rounded
 from ._one_pass import largest_rest_and_targets
 
@@ -129,12 +129,12 @@ def _in_passes(logits: Array, targets: Array) -> _Sums:
     largest = jnp.max(logits, axis=-1, keepdims=True).astype(wide(logits.dtype))
     logits, targets = _wide(logits, targets)
     exp = _exps(logits, finite_or_zero(largest))
-    # 1 for the top. (For ties too, where only the sum of all matters.)
+    total, small = split_sums(exp)
+    # 1 for the top. (For ties too, whose other targets do not matter.)
     is_top = jnp.floor(exp)
-    rest = positive_sum(exp - is_top) + (_sum(is_top) - 1)
     other_targets = split_sum(targets - targets * is_top)
     distance = split_sum(jnp.where(targets == 0, 0, targets * (largest - logits)))
-    return _Sums(largest, rest, other_targets, split_sum(targets), distance)
+    return _Sums(largest, (total - 1) + small, other_targets, split_sum(targets), distance)
 
 
 def _in_one_pass(logits: Array, targets: Array) -> _Sums:
