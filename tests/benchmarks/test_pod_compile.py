@@ -72,7 +72,7 @@ def test_mixing_moves_little_more_than_it_must(tmp_path):
 
 
 def test_losses_do_not_fetch_their_labels(tmp_path):
-    # A logit fetched by itself costs a tile of 4 kB, as much as a row: half a reading for each label.
+    # A logit fetched by itself costs a tile of 4 kB, as much as a row: another reading for each label.
     figures = compiled(tmp_path / "figures.json", ["v5e:2x4"], [f"{name}, many rows, and gradients" for name in KINDS])
     assert len(figures) == 4
     for name, (row,) in figures.items():
