@@ -62,20 +62,18 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("sure", [False, True])
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("name", LOSSES)
-def test_by_every_pair_of_arguments(name, gpu, sure, as_on_gpu):
+def test_by_every_pair_of_arguments(name, gpu, as_on_gpu):
     rng = np.random.default_rng(0)
-    with jax.enable_x64(True):
-        a, b = (jnp.asarray(rng.standard_normal((3, 5))) for _ in range(2))
-        a = a.at[jnp.arange(3), LABELS].add(9.0 if sure else 0.0)
-        args = a, b, jax.nn.softmax(jnp.asarray(rng.standard_normal((3, 5))))
-        ours, other = LOSSES[name]
-        expected = jax.tree.map(np.asarray, jax.hessian(other, argnums=(0, 1, 2))(*args))
-        with as_on_gpu() if gpu else contextlib.nullcontext():
-            forward, backward = jax.hessian(ours, argnums=(0, 1, 2)), jax.jacrev(jax.grad(ours, (0, 1, 2)), (0, 1, 2))
-            results = jax.tree.map(np.asarray, (forward(*args), backward(*args)))
-    assert max(np.abs(part).max() for part in jax.tree.leaves(expected)) > 1e-4
-    for result in results:
-        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), result, expected)
+    ours, other = LOSSES[name]
+    with jax.enable_x64(True), as_on_gpu() if gpu else contextlib.nullcontext():
+        every = (0, 1, 2)
+        forward, backward = jax.jit(jax.hessian(ours, every)), jax.jit(jax.jacrev(jax.grad(ours, every), every))
+        for confidence in (0.0, 9.0):
+            a, b, p = (jnp.asarray(rng.standard_normal((3, 5))) for _ in range(3))
+            args = a.at[jnp.arange(3), LABELS].add(confidence), b, jax.nn.softmax(p)
+            expected = jax.hessian(other, every)(*args)
+            assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(expected)) > 1e-4
+            for result in (forward(*args), backward(*args)):
+                jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), result, expected)
