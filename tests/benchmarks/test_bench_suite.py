@@ -43,8 +43,8 @@ def test_mixing_has_every_form(n):
 def test_losses_have_every_size_in_both_dtypes():
     losses = Counter(name.partition(",")[0] for name in names("losses"))
     assert set(losses.values()) == {5 * 2}
-    assert len(losses) == 8
-    assert sum("x262,144 bfloat16" in name for name in names("losses")) == 8
+    assert len(losses) == 9
+    assert sum("x262,144 bfloat16" in name for name in names("losses")) == 9
 
 
 def test_large_arrays_run_under_both_allocators():
