@@ -17,6 +17,7 @@ from .._platform import on_gpu
 from .._sharding import placed_like
 from .._sum import positive_sum
 from ._exponentials import exp_difference, finite_or_zero, largest_logit, rounded
+from ._lookup import is_class, logit_at
 from ._one_pass import largest_and_rest
 
 Labels: TypeAlias = tuple[Int[Array, "*n"], ...]
@@ -79,7 +80,7 @@ def _row_terms_jvp(
 def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, list[Array], list[Array]]:
     """The terms, and of the exponentials less the largest logit: the sum of all, the labels', all but a label's."""
     shift, unlabelled = _sums(logits, labels)
-    label_logits = [_at(logits, label).astype(shift.dtype) for label in labels]
+    label_logits = [logit_at(logits, label).astype(shift.dtype) for label in labels]
     label_exps = [exp_difference(logit, shift)[..., 0] for logit in label_logits]
     others = [unlabelled[..., 0] + _beside(label, labels, label_exps) for label in labels]
     total = others[0] + label_exps[0] if labels else unlabelled[..., 0]
@@ -118,7 +119,7 @@ def in_one_pass(logits: Array, labels: Labels) -> tuple[Array, Array]:
         others = jnp.where(hit, -jnp.inf, others)
     largest_other, rest = largest_and_rest(others)
     largest = functools.reduce(
-        jnp.maximum, [_at(logits, label).astype(others.dtype) for label in labels], largest_other
+        jnp.maximum, [logit_at(logits, label).astype(others.dtype) for label in labels], largest_other
     )
     shift = finite_or_zero(largest)
     unlabelled = (1 + rest) * exp_difference(largest_other, shift)
@@ -133,29 +134,8 @@ def _other_exps(logits: Array, shift: Array, labels: Labels) -> Array:
     return exp
 
 
-def _at(logits: Array, label: Array) -> Array:
-    """Each row's logit of its label (..., 1)."""
-    if jax.typeof(logits).sharding.spec[-1] is not None:  # explicit axes have no rule for a fetch from sharded classes
-        return pick(logits, label)
-    return jax.lax.platform_dependent(logits, label, tpu=pick, default=fetch)
-
-
-def fetch(logits: Array, label: Array) -> Array:
-    return jnp.take_along_axis(logits, label[..., None], axis=-1)
-
-
-def pick(logits: Array, label: Array) -> Array:
-    """The same by a sum with zeros, for a TPU fetches a tile of 4 kB for each, but sums while it seeks the largest."""
-    return jnp.sum(jnp.where(_hit(logits, label), logits, 0), axis=-1, keepdims=True)
-
-
 def _hits(logits: Array, labels: Labels) -> list[Bool[Array, "*n k"]]:
-    return [_hit(logits, label) for label in labels]
-
-
-def _hit(logits: Array, label: Array) -> Bool[Array, "*n k"]:
-    """Which class is the label."""
-    return jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1) == label[..., None]
+    return [is_class(logits, label) for label in labels]
 
 
 def _beside(label: Array, labels: Labels, values: Sequence[Array]) -> Array:

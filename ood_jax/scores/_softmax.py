@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Real
 
 from .._checks import as_number, check_logits
 from .._sum import accurate_sum
+from ..losses._lookup import is_class, logit_at
 from ..losses._terms import widen
 
 
@@ -36,9 +36,8 @@ def softmax(logits: Float[Array, "*n k"], temperature: Real[Array, ""] | float =
     logits = widen(logits)
     scale = as_number("temperature", temperature).astype(logits.dtype)
     scale = jnp.where(scale > 0, scale, jnp.nan)
-    top = jnp.argmax(logits, axis=-1, keepdims=True)
-    largest = jnp.take_along_axis(logits, top, axis=-1)
-    is_top = jax.lax.broadcasted_iota(top.dtype, logits.shape, logits.ndim - 1) == top
+    top = jnp.argmax(logits, axis=-1)
+    largest, is_top = logit_at(logits, top), is_class(logits, top)
     # The top class is not subtracted from itself, so a logit of +inf is a certain class. NaN stays NaN, if alone too.
     own = jnp.where(jnp.isnan(largest), jnp.nan, 0).astype(logits.dtype)
     # Subtracted before it is divided: the rounding of z / T would be that of the logits, not of their differences.

@@ -136,8 +136,9 @@ def test_digits_on_extremes(scale, classes, as_on_gpu):
 
 
 @pytest.mark.parametrize("gpu", [False, True])
-@pytest.mark.parametrize("score", [ood_jax.free_energy, ood_jax.scores.kl_uniform_score])
-def test_classes_over_devices(score, gpu, as_on_gpu):
+@pytest.mark.parametrize("name", ["energy_score", "kl_uniform_score", "msp_score", "entropy_score", "gen_score"])
+def test_classes_over_devices(name, gpu, as_on_gpu):
+    score = getattr(ood_jax.scores, name)
     # Every program is traced in both forms.
     logits = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
     expected = jax.value_and_grad(lambda z: score(z).mean())(logits)

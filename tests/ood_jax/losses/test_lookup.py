@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ood_jax
-from ood_jax.losses._rows import fetch, pick
+from ood_jax.losses._lookup import fetch, pick
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
