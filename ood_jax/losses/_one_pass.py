@@ -1,4 +1,4 @@
-"""The largest logit of a row, with the sum of the exponentials or with the mean, read once.
+"""The largest logit of a row, with the sum of the exponentials, of class probabilities, or the mean, read once.
 
 A GPU's arithmetic costs less than its memory. The usual way reads the row for its largest logit and again for the
 exponentials, which XLA may also write out for the gradient, for they are expected there too. Here the largest and the

@@ -258,34 +258,6 @@ def test_class_probabilities():
         assert_is_truth(result, exact(logits_in, soft, logits_out, **options, **masks()))
 
 
-@pytest.mark.parametrize(
-    "row", [[0, np.inf, 1], [np.inf, np.inf, 0], [-np.inf] * 3, [0, np.nan, 1], [np.inf, np.nan, 0]]
-)
-def test_class_probabilities_of_a_row_without_a_largest_logit_are_nan(row):
-    # As log_softmax has it. (It was -∞ for one infinite logit, and +∞ for three of -∞.)
-    logits, targets = np.array([row, [1, 2, 3]], np.float32), np.full((2, 3), 1 / 3, np.float32)
-    value, (by_logits, by_targets) = jax.value_and_grad(ood_jax.outlier_exposure_loss, argnums=(0, 1))(logits, targets)
-    assert np.isnan(value)
-    for gradient in (by_logits, by_targets):
-        np.testing.assert_array_equal(np.isnan(gradient), [[True] * 3, [False] * 3])
-
-
-def test_class_probabilities_of_masked_classes():
-    logits, targets = np.array([[1, -np.inf, 2, 3]], np.float32), np.array([[0.2, 0, 0.3, 0.5]], np.float32)
-    value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits, targets)
-    expected = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits[:, [0, 2, 3]], targets[:, [0, 2, 3]])
-    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
-    np.testing.assert_allclose(gradient, np.insert(expected[1], 1, 0, axis=1), rtol=1e-5, atol=1e-7)
-    assert np.isposinf(ood_jax.outlier_exposure_loss(logits, np.full((1, 4), 0.25, np.float32)))
-    # By the targets the derivative is infinite, which is no matter where they do not move.
-    along = jnp.ones_like(logits)
-    both = jax.value_and_grad(lambda logits: ood_jax.outlier_exposure_loss(logits, targets))
-    (_, again), (slope, second) = jax.jvp(both, (logits,), (along,))
-    np.testing.assert_allclose(again, gradient)
-    np.testing.assert_allclose(slope, 0, atol=1e-6)
-    np.testing.assert_allclose(second, np.zeros((1, 4)), atol=1e-6)
-
-
 # Dtypes.
 
 
