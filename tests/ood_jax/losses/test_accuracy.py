@@ -1,5 +1,7 @@
 """Digits where the obvious formulas lose them."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
