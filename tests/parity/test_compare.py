@@ -174,6 +174,19 @@ def test_the_gradient_of_a_scalar_is_the_gradient():
     assert worst == ((0, 1), 2, 3)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_normalisation_of_the_draw_that_anybody_would_take_agrees(seed):
+    # A normalisation's gradient is zero in the direction of its input, and so noise if the cotangent is the input.
+    x = np.random.default_rng(seed).standard_normal((16, 64)).astype(np.float32)
+
+    def layer_norm(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+
+    agreement = compare(layer_norm, lambda x: functional.layer_norm(x, (64,)), (x,))
+    assert agreement, str(agreement)
+
+
 def test_a_module_compares_with_its_parameters_as_an_input():
     module = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.GELU(), torch.nn.Linear(6, 2)).requires_grad_()
 

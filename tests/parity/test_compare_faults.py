@@ -47,6 +47,11 @@ def wrong_gradient(x):
 wrong_gradient.defvjp(lambda x: (x * 1, None), lambda _, cotangent: (cotangent.at[1, 2].mul(1.001),))
 
 
+class Output:
+    def __init__(self, logits):
+        self.logits = logits
+
+
 # what is compared, and what the report has to say of it
 FAULTS = {
     "a few ulps at one index": (
@@ -147,6 +152,10 @@ FAULTS = {
     "a NumPy array": (
         lambda: attempt(same, lambda x: x.detach().numpy()),
         "out: the PyTorch function returns a ndarray, where an array is expected",
+    ),
+    "an object": (
+        lambda: attempt(lambda x: {"logits": x}, Output),
+        "out: the PyTorch function returns a Output, where an array is expected, or a list, tuple or dict of them",
     ),
     "complex numbers": (
         lambda: attempt(lambda x: x + 0j, lambda x: x + 0j),
