@@ -9,7 +9,7 @@ from examples.benchmark import page, traps
 from examples.benchmark.cells import Cell
 from examples.benchmark.evaluate import Row
 from examples.benchmark.recipe import METHODS
-from examples.benchmark.summary import collect, estimate
+from examples.benchmark.summary import Key, collect, estimate
 
 RESULTS = Path(__file__).parents[3] / "docs/results"
 
@@ -29,6 +29,25 @@ def test_the_page_is_of_these_values():
     made = page.as_page(collect(measured)).splitlines()
     written = (RESULTS / page.NAME).read_text(encoding="utf-8").splitlines()
     assert made[4:] == written[4:]  # the lines before have the versions
+
+
+def test_the_table_of_choosing_is_of_these_values():
+    values = collect(values_of("results.csv.gz"))
+
+    def written(method, score):
+        auroc = [
+            format(estimate(values[Key(dataset, method, "jax", "auroc", score, ood)].values()), ".1f")
+            for dataset in ("fashion", "digits")
+            for ood in ("near", "far")
+        ]
+        return [*auroc, format(estimate(values[Key("fashion", method, "jax", "ece")].values()), ".1f")]
+
+    text = (RESULTS.parent / "choosing.md").read_text(encoding="utf-8")
+    table = text.partition("## What was measured")[2].partition("## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    assert {row[0] for row in rows[2:]} == set(METHODS)
+    for method, score, *figures in rows[2:]:
+        assert figures == written(method, score), (method, score)
 
 
 def test_what_is_said_of_ten_classes():
