@@ -209,3 +209,22 @@ def _thresholds(size: int, dtype: str, arithmetic: str) -> Float[np.ndarray, " s
         reached = (size * one * np.sqrt(one - middle.view(dtype).astype(arithmetic))).astype(np.int64) >= sides
         low, high = np.where(reached, middle, low), np.where(reached, high, middle)
     return low.view(dtype)
+
+
+def clip_box(box: Box, height: int, width: int) -> Box:
+    """The part of a box in the image, in int32. A reversed one ends where it starts."""
+
+    def clip(edge: Array, size: int) -> Array:
+        narrow = edge.dtype.itemsize < 4  # in bytes a side of 300 would be another number
+        return jnp.clip(edge.astype(jnp.int32) if narrow else edge, 0, size).astype(jnp.int32)
+
+    top, left = clip(box.top, height), clip(box.left, width)
+    return Box(top, jnp.maximum(clip(box.bottom, height), top), left, jnp.maximum(clip(box.right, width), left))
+
+
+def share_kept(box: Box, height: int, width: int) -> Array:
+    """1 - area / (H·W), counted in whole pixels and rounded once."""
+    kept = height * width - (box.bottom - box.top) * (box.right - box.left)
+    # The maximum is H·W everywhere. Dividing by the constant itself, the compiler would multiply by its reciprocal
+    # instead, which rounds twice.
+    return kept.astype(jnp.float32) / jnp.maximum(kept, height * width).astype(jnp.float32)

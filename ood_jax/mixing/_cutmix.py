@@ -1,6 +1,5 @@
 """CutMix: a box of each image replaced by its partner's."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -10,12 +9,11 @@ from jaxtyping import Array, Int, Key, Real, Shaped
 from .._api import public
 from .._checks import as_number, check_batch, check_choice, check_image_size, check_partner, describe
 from .._sharding import AxisName
-from ._box import Box, cutmix_box, kornia_box, timm_box
-from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row
+from ._box import Box, clip_box, cutmix_box, kornia_box, share_kept, timm_box
+from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, per_row
 from ._mixed import Mixed, mix_in_place
 from ._partner import take_partner
-
-_AXES = {"NHWC": (1, 2), "NCHW": (2, 3)}
+from ._paste import AXES, paste
 
 
 class CutMixDraw(NamedTuple):
@@ -239,62 +237,21 @@ def apply_cutmix(
     check_partner(draw.partner, {f"box.{name}": edge for name, edge in draw.box._asdict().items()}, jnp.integer, n)
 
     def mix(draw: CutMixDraw, x: Array, y: Array) -> Mixed:
-        mixed = _paste(x, draw.partner, Box(*(per_row(edge, n) for edge in draw.box)), data_format)
+        box = clip_box(draw.box, height, width)
+        mixed = paste(x, draw.partner, Box(*(per_row(edge, n) for edge in box)), data_format)
         # A share is computed once a box. Were boxes spread to rows first, the compiler would divide in another way on a
         # device with a single group, and the last bit would depend on the layout.
-        lam = per_row(_share_kept(draw.box, height, width), n)
+        lam = per_row(share_kept(box, height, width), n)
         return Mixed(mixed, y, take_partner(y, draw.partner), lam)
 
     return mix_in_place(mix, draw, x, y, one_lam=draw.box.top.ndim == 0)
 
 
 def _height_width(x: Array, data_format: str) -> tuple[int, int]:
-    check_choice("data_format", data_format, tuple(_AXES))
+    check_choice("data_format", data_format, tuple(AXES))
     if x.ndim != 4:
         raise ValueError(f"`x` must be images of four axes, {data_format}, got shape {x.shape}.")
-    height, width = (x.shape[axis] for axis in _AXES[data_format])
+    height, width = (x.shape[axis] for axis in AXES[data_format])
     if height < 1 or width < 1:
         raise ValueError(f"`x` must hold images of at least one pixel, {data_format}, got shape {x.shape}.")
     return height, width
-
-
-def _paste(x: Array, partner: Array, box: Box, data_format: str) -> Array:
-    paste_pixels = functools.partial(_paste_along, axes=_AXES[data_format])
-    if data_format == "NCHW":
-        return paste_pixels(x, partner, box)
-    # On CPU and GPU a row of pixels and channels is one loop; loops over three colours are two to three times slower.
-    # A TPU lays images out in another order, in which they can't be merged without a copy.
-    return jax.lax.platform_dependent(x, partner, box, tpu=paste_pixels, default=_paste_pixel_rows)
-
-
-def _paste_pixel_rows(x: Array, partner: Array, box: Box) -> Array:
-    n, height, width, channels = x.shape
-    rows = x.reshape(n, height, width * channels)
-    return _paste_along(rows, partner, box, (1, 2), entries=channels).reshape(x.shape)
-
-
-def _paste_along(x: Array, partner: Array, box: Box, axes: tuple[int, int], entries: int = 1) -> Array:
-    """The partner's values where a box covers the axes (vertical, horizontal), of so many entries a pixel."""
-
-    def number(axis: int) -> Array:
-        shape = tuple(size if i == axis else 1 for i, size in enumerate(x.shape))
-        return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
-
-    rows, columns = number(axes[0]), number(axes[1]) // max(entries, 1)
-    top, bottom, left, right = (over_rows(edge, x.ndim) for edge in box)
-    inside = (top <= rows) & (rows < bottom) & (left <= columns) & (columns < right)
-    return jnp.where(inside, take_partner(x, partner), x)
-
-
-def _share_kept(box: Box, height: int, width: int) -> Array:
-    """1 - area / (H·W), counted in whole pixels and rounded once."""
-    rows = _overlap(box.top, box.bottom, height)
-    columns = _overlap(box.left, box.right, width)
-    kept = height * width - rows * columns
-    # The maximum is H·W everywhere. Dividing by the constant itself, the compiler would multiply by its reciprocal
-    # instead, which rounds twice.
-    return kept.astype(jnp.float32) / jnp.maximum(kept, height * width).astype(jnp.float32)
-
-
-def _overlap(start: Array, stop: Array, size: int) -> Array:
-    return jnp.maximum(jnp.clip(stop, 0, size) - jnp.clip(start, 0, size), 0)

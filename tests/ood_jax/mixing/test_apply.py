@@ -206,18 +206,44 @@ def test_lam_of_an_injected_draw_comes_out_as_float32():
     assert ood_jax.apply_mixup(draw, np.ones((2, 3), np.float32), np.arange(2)).lam.dtype == jnp.float32
 
 
-def test_a_reversed_box_is_empty():
-    draw = ood_jax.CutMixDraw(ood_jax.Box(*np.array([3, 1, 5, 2], np.int32)), np.array([1, 0]))
-    mixed = ood_jax.apply_cutmix(draw, np.zeros((2, 4, 8, 1), np.float32), np.arange(2))
-    assert float(mixed.lam) == 1
+FORMATS = pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
 
 
-def test_a_box_outside_the_image_counts_only_what_is_pasted():
-    draw = ood_jax.CutMixDraw(ood_jax.Box(*np.array([-3, 2, 7, 99], np.int32)), np.array([1, 0]))
-    x = np.stack([np.zeros((4, 10, 1)), np.ones((4, 10, 1))]).astype(np.float32)
-    mixed = ood_jax.apply_cutmix(draw, x, np.arange(2))
-    assert int(mixed.x[0].sum()) == 2 * 3
-    assert float(mixed.lam) == np.float32(1 - 6 / 40)
+def pasted(box, height, width, data_format):
+    """Where ones are pasted into zeros, of two channels alike, and the λ that is returned."""
+    draw = ood_jax.CutMixDraw(box, np.array([1, 0]))
+    shape = (height, width, 2) if data_format == "NHWC" else (2, height, width)
+    mixed = ood_jax.apply_cutmix(
+        draw, np.stack([np.zeros(shape, np.uint8), np.ones(shape, np.uint8)]), np.arange(2), data_format=data_format
+    )
+    channels = np.moveaxis(np.asarray(mixed.x[0]), -1 if data_format == "NHWC" else 0, 0)
+    np.testing.assert_array_equal(channels[0], channels[1])
+    return channels[0].astype(bool), float(mixed.lam)
+
+
+@FORMATS
+def test_a_reversed_box_is_empty(data_format):
+    inside, lam = pasted(ood_jax.Box(*np.array([3, 1, 5, 2], np.int32)), 4, 8, data_format)
+    assert not inside.any()
+    assert lam == 1
+    inside, lam = pasted(ood_jax.Box(*np.array([1, 3, 5, 2], np.int32)), 4, 8, data_format)
+    assert not inside.any()
+    assert lam == 1
+
+
+@FORMATS
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32"])
+def test_a_box_outside_the_image_counts_only_what_is_pasted(dtype, data_format):
+    # Sides and pixels are more than a byte holds, and the largest edges would overflow in any arithmetic on them.
+    height, width = 200, 150
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    for edges in [(low, high, low, high), (low, 3, 20, 99), (3, 100, 7, high), (0, 0, low, high)]:
+        rows, columns = slice(max(edges[0], 0), edges[1]), slice(max(edges[2], 0), edges[3])
+        expected = np.zeros((height, width), bool)
+        expected[rows, columns] = True
+        inside, lam = pasted(ood_jax.Box(*np.array(edges, dtype)), height, width, data_format)
+        np.testing.assert_array_equal(inside, expected)
+        assert lam == np.float32((height * width - expected.sum()) / (height * width))
 
 
 @pytest.mark.parametrize("size", [(7, 19), (224, 224), (1, 133)])
