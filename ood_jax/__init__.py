@@ -14,36 +14,67 @@ on the last.
 import importlib
 import typing
 
-from .losses import Margins as Margins
-from .losses import calibrate_margins as calibrate_margins
-from .losses import energy_bounded_loss as energy_bounded_loss
-from .losses import energy_regularized_loss as energy_regularized_loss
-from .losses import free_energy as free_energy
-from .losses import mixup_criterion as mixup_criterion
-from .losses import mixup_cross_entropy as mixup_cross_entropy
-from .losses import outlier_exposure_loss as outlier_exposure_loss
-from .mixing import Box as Box
-from .mixing import CutMixDraw as CutMixDraw
-from .mixing import Mixed as Mixed
-from .mixing import MixupDraw as MixupDraw
-from .mixing import apply_cutmix as apply_cutmix
-from .mixing import apply_mixup as apply_mixup
-from .mixing import cutmix as cutmix
-from .mixing import cutmix_box as cutmix_box
-from .mixing import draw_cutmix as draw_cutmix
-from .mixing import draw_mixup as draw_mixup
-from .mixing import kornia_box as kornia_box
-from .mixing import mixup as mixup
-from .mixing import soft_targets as soft_targets
-from .mixing import symmetric_beta as symmetric_beta
-from .mixing import timm_box as timm_box
+from .losses import (
+    Margins,
+    calibrate_margins,
+    energy_bounded_loss,
+    energy_regularized_loss,
+    free_energy,
+    mixup_criterion,
+    mixup_cross_entropy,
+    outlier_exposure_loss,
+)
+from .mixing import (
+    Box,
+    CutMixDraw,
+    Mixed,
+    MixupDraw,
+    apply_cutmix,
+    apply_mixup,
+    cutmix,
+    cutmix_box,
+    draw_cutmix,
+    draw_mixup,
+    kornia_box,
+    mixup,
+    soft_targets,
+    symmetric_beta,
+    timm_box,
+)
+
+__all__ = [
+    "Box",
+    "CutMixDraw",
+    "Margins",
+    "Mixed",
+    "MixupDraw",
+    "apply_cutmix",
+    "apply_mixup",
+    "calibrate_margins",
+    "cutmix",
+    "cutmix_box",
+    "draw_cutmix",
+    "draw_mixup",
+    "energy_bounded_loss",
+    "energy_regularized_loss",
+    "free_energy",
+    "kornia_box",
+    "metrics",
+    "mixup",
+    "mixup_criterion",
+    "mixup_cross_entropy",
+    "outlier_exposure_loss",
+    "scores",
+    "soft_targets",
+    "symmetric_beta",
+    "timm_box",
+]
 
 __version__ = "0.1.0"
 
 # Evaluation is imported when it is first asked for: it is two thirds of the library, and training does without.
 if typing.TYPE_CHECKING:
-    from . import metrics as metrics
-    from . import scores as scores
+    from . import metrics, scores
 else:
 
     def __getattr__(name):
@@ -52,4 +83,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():
-        return sorted({*globals(), "metrics", "scores"})
+        return sorted({*globals(), *__all__})

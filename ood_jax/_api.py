@@ -40,6 +40,9 @@ _STATIC = frozenset(
     }
 )
 
+# What a jitted function can do besides being called.
+_OF_JIT = ("clear_cache", "eval_shape", "lower", "trace")
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -69,30 +72,20 @@ def checked(check: Callable[..., None]) -> Callable[[_F], _F]:
     `check` takes some of the function's arguments, by the same names. Traced numbers pass it by: the program itself
     has to answer for those.
     """
+    names = list(inspect.signature(check).parameters)
 
     def decorate(function: _F) -> _F:
-        return cast(_F, _Checked(function, check))
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def with_check(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            check(*(bound.arguments[name] for name in names))
+            return function(*args, **kwargs)
+
+        for method in _OF_JIT:
+            setattr(with_check, method, getattr(function, method))
+        return cast(_F, with_check)
 
     return decorate
-
-
-class _Checked:
-    """A jitted function, with all its attributes, behind a check."""
-
-    def __init__(self, function: Callable[..., Any], check: Callable[..., None]):
-        functools.update_wrapper(self, function)
-        self._function = function
-        self._check = check
-        self._signature = inspect.signature(function)
-        self._names = list(inspect.signature(check).parameters)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        self._check(*(bound.arguments[name] for name in self._names))
-        return self._function(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if "_function" not in vars(self):  # a copy in the making
-            raise AttributeError(name)
-        return getattr(self._function, name)

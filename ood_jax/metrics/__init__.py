@@ -11,18 +11,26 @@ cannot be computed, for a side is empty or a score NaN, is an error where the ar
 traced.
 """
 
-from ._calibration import adaptive_expected_calibration_error as adaptive_expected_calibration_error
-from ._calibration import brier_score as brier_score
-from ._calibration import expected_calibration_error as expected_calibration_error
-from ._histogram import ScoreHistogram as ScoreHistogram
-from ._histogram import histogram_metrics as histogram_metrics
-from ._histogram import merge_histograms as merge_histograms
-from ._histogram import score_histogram as score_histogram
-from ._open_set import ccr_at_fpr as ccr_at_fpr
-from ._open_set import oscr as oscr
-from ._ranking import aupr as aupr
-from ._ranking import auroc as auroc
-from ._ranking import detection_error as detection_error
-from ._ranking import fpr_at_tpr as fpr_at_tpr
-from ._summary import OODMetrics as OODMetrics
-from ._summary import ood_metrics as ood_metrics
+from ._calibration import adaptive_expected_calibration_error, brier_score, expected_calibration_error
+from ._histogram import ScoreHistogram, histogram_metrics, merge_histograms, score_histogram
+from ._open_set import ccr_at_fpr, oscr
+from ._ranking import aupr, auroc, detection_error, fpr_at_tpr
+from ._summary import OODMetrics, ood_metrics
+
+__all__ = [
+    "OODMetrics",
+    "ScoreHistogram",
+    "adaptive_expected_calibration_error",
+    "aupr",
+    "auroc",
+    "brier_score",
+    "ccr_at_fpr",
+    "detection_error",
+    "expected_calibration_error",
+    "fpr_at_tpr",
+    "histogram_metrics",
+    "merge_histograms",
+    "ood_metrics",
+    "oscr",
+    "score_histogram",
+]

@@ -11,18 +11,27 @@ The batch is the first axis. Draws are one a batch by default, one a group with 
 `per_example=True`.
 """
 
-from ._beta import symmetric_beta as symmetric_beta
-from ._box import Box as Box
-from ._box import cutmix_box as cutmix_box
-from ._box import kornia_box as kornia_box
-from ._box import timm_box as timm_box
-from ._cutmix import CutMixDraw as CutMixDraw
-from ._cutmix import apply_cutmix as apply_cutmix
-from ._cutmix import cutmix as cutmix
-from ._cutmix import draw_cutmix as draw_cutmix
-from ._mixed import Mixed as Mixed
-from ._mixup import MixupDraw as MixupDraw
-from ._mixup import apply_mixup as apply_mixup
-from ._mixup import draw_mixup as draw_mixup
-from ._mixup import mixup as mixup
-from ._soft_targets import soft_targets as soft_targets
+from ._beta import symmetric_beta
+from ._box import Box, cutmix_box, kornia_box, timm_box
+from ._cutmix import CutMixDraw, apply_cutmix, cutmix, draw_cutmix
+from ._mixed import Mixed
+from ._mixup import MixupDraw, apply_mixup, draw_mixup, mixup
+from ._soft_targets import soft_targets
+
+__all__ = [
+    "Box",
+    "CutMixDraw",
+    "Mixed",
+    "MixupDraw",
+    "apply_cutmix",
+    "apply_mixup",
+    "cutmix",
+    "cutmix_box",
+    "draw_cutmix",
+    "draw_mixup",
+    "kornia_box",
+    "mixup",
+    "soft_targets",
+    "symmetric_beta",
+    "timm_box",
+]

@@ -12,28 +12,40 @@ batch. A detector is fitted by a function that returns its state, a NamedTuple o
 date with another batch and `merge` joins with the state of other data.
 """
 
-from ._gen import gen_score as gen_score
-from ._knn import KNNState as KNNState
-from ._knn import fit_knn as fit_knn
-from ._knn import knn_score as knn_score
-from ._logits import energy_score as energy_score
-from ._logits import entropy_score as entropy_score
-from ._logits import kl_uniform_score as kl_uniform_score
-from ._logits import max_logit_score as max_logit_score
-from ._logits import msp_score as msp_score
-from ._mahalanobis import MahalanobisState as MahalanobisState
-from ._mahalanobis import fit_mahalanobis as fit_mahalanobis
-from ._mahalanobis import mahalanobis_score as mahalanobis_score
-from ._mahalanobis import relative_mahalanobis_score as relative_mahalanobis_score
-from ._odin import odin_score as odin_score
-from ._react import ReactState as ReactState
-from ._react import fit_react as fit_react
-from ._react import react_features as react_features
-from ._shaping import ash_features as ash_features
-from ._shaping import scale_features as scale_features
-from ._state import merge as merge
-from ._state import update as update
-from ._vim import VimState as VimState
-from ._vim import fit_vim as fit_vim
-from ._vim import fit_vim_subspace as fit_vim_subspace
-from ._vim import vim_score as vim_score
+from ._gen import gen_score
+from ._knn import KNNState, fit_knn, knn_score
+from ._logits import energy_score, entropy_score, kl_uniform_score, max_logit_score, msp_score
+from ._mahalanobis import MahalanobisState, fit_mahalanobis, mahalanobis_score, relative_mahalanobis_score
+from ._odin import odin_score
+from ._react import ReactState, fit_react, react_features
+from ._shaping import ash_features, scale_features
+from ._state import merge, update
+from ._vim import VimState, fit_vim, fit_vim_subspace, vim_score
+
+__all__ = [
+    "KNNState",
+    "MahalanobisState",
+    "ReactState",
+    "VimState",
+    "ash_features",
+    "energy_score",
+    "entropy_score",
+    "fit_knn",
+    "fit_mahalanobis",
+    "fit_react",
+    "fit_vim",
+    "fit_vim_subspace",
+    "gen_score",
+    "kl_uniform_score",
+    "knn_score",
+    "mahalanobis_score",
+    "max_logit_score",
+    "merge",
+    "msp_score",
+    "odin_score",
+    "react_features",
+    "relative_mahalanobis_score",
+    "scale_features",
+    "update",
+    "vim_score",
+]

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import pydoc
 import subprocess
 import sys
 
@@ -91,6 +92,24 @@ def test_the_public_names_are_exactly_these(module):
     names = vars(importlib.import_module(module))
     found = {name for name in names if not name.startswith("_") and not inspect.ismodule(names[name])}
     assert found == {*FUNCTIONS[module], *TUPLES[module]}
+    modules = {"metrics", "scores"} if module == "ood_jax" else set()
+    assert set(importlib.import_module(module).__all__) == found | modules
+
+
+@pytest.mark.parametrize("module", FUNCTIONS)
+def test_help_lists_every_name(module):
+    lines = pydoc.plain(pydoc.render_doc(importlib.import_module(module))).splitlines()
+    for name in FUNCTIONS[module]:
+        assert any(line.startswith(f"    {name}(") for line in lines), name
+    for name in TUPLES[module]:
+        assert any(line.startswith(f"    class {name}(") for line in lines), name
+
+
+@named(FUNCTIONS)
+def test_help_begins_with_the_signature(module, name):
+    function = public(module, name)
+    first = next(iter(inspect.signature(function).parameters))
+    assert pydoc.plain(pydoc.render_doc(function)).splitlines()[2].startswith(f"{name}({first}: ")
 
 
 @named(FUNCTIONS)
@@ -107,7 +126,8 @@ def test_key_comes_first_and_defaults_are_keyword_only(module, name):
 
 @named(FUNCTIONS)
 def test_function_is_jitted(module, name):
-    assert hasattr(public(module, name), "lower")
+    function = public(module, name)
+    assert all(callable(getattr(function, method)) for method in ("lower", "trace", "eval_shape", "clear_cache"))
 
 
 @named(FUNCTIONS)
