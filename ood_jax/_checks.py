@@ -97,12 +97,21 @@ def check_groups(n: int, groups: Any) -> None:
 
 
 def check_axis_name(axis_name: Any) -> None:
+    if axis_name is None:
+        return
     names = axis_name if isinstance(axis_name, tuple) else (axis_name,)
-    if axis_name is not None and not (names and all(isinstance(name, str) for name in names)):
+    if not (names and all(isinstance(name, str) for name in names)):
         raise TypeError(
             f"`axis_name` must be the name of a mesh axis or a tuple of names, got {axis_name!r}; give the names that "
             "`shard_map` or `pmap` was given."
         )
+    try:
+        jax.lax.axis_size(axis_name)
+    except NameError as error:
+        raise ValueError(
+            f"`axis_name` must name axes of the `shard_map` or `pmap` around the call, got {axis_name!r}, not all of "
+            "which are there. Outside of one leave it out: a sharded batch is seen whole there."
+        ) from error
 
 
 def check_shards(groups: int | None, shards: int, axis_name: Any) -> None:

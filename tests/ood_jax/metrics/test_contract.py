@@ -73,6 +73,13 @@ CASES = {
     "NaN in a histogram": (partial(histogram, S, NAN), ValueError, "scores_out", "1 NaN of 6", "where_out"),
     "no bins in a histogram": (partial(histogram, S, S, bins=0), ValueError, "bins", "0", "at least 1"),
     "an axis by number": (partial(histogram, S, S, axis_name=0), TypeError, "axis_name", "got 0", "names"),
+    "an axis that is not there": (
+        partial(histogram, S, S, axis_name="data"),
+        ValueError,
+        "axis_name",
+        "'data'",
+        "leave it out",
+    ),
     "a tuple for a histogram": (
         partial(metrics.histogram_metrics, tuple(HISTOGRAM)),
         TypeError,

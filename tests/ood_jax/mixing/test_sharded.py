@@ -298,8 +298,3 @@ MISFITS = {
 def test_groups_must_fit_the_shards(name, groups):
     with pytest.raises(ValueError, match=MISFITS[groups]):
         with_shard_map(partial(FUNCTIONS[name], groups=groups, axis_name="data"), DEVICES)
-
-
-def test_an_unknown_axis_name_is_an_error():
-    with pytest.raises(NameError, match="data"):
-        ood_jax.mixup(KEY, X, Y, groups=8, axis_name="data")

@@ -79,6 +79,13 @@ CASES = {
     "a mask of numbers": (partial(fit, X, Y, num_classes=2, where=Y), TypeError, "where", "int32", "> 0"),
     "a mask of units": (partial(fit, X, Y, num_classes=2, where=X > 0), ValueError, "where", "(6, 4)", "a row"),
     "an axis by number": (partial(fit, X, Y, num_classes=2, axis_name=0), TypeError, "axis_name", "got 0", "names"),
+    "an axis that is not there": (
+        partial(fit, X, Y, num_classes=2, axis_name="data"),
+        ValueError,
+        "axis_name",
+        "'data'",
+        "leave it out",
+    ),
     "another state": (partial(distance, BANK, X), TypeError, "state", "KNNState", "fit_mahalanobis"),
     "features of another layer": (partial(distance, MOMENTS, Z), ValueError, "features", "(6, 3)", "same layer"),
     "a ridge a class": (partial(distance, MOMENTS, X, ridge=Z), ValueError, "ridge", "(6, 3)", "vmap"),
