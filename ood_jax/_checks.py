@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def describe(value: Any) -> str:
@@ -240,3 +241,19 @@ def check_two_sided(logits_in: Any, targets_in: Any, logits_out: Any, where_in: 
     check_logits("logits_out", logits_out)
     check_same_classes(logits_in, logits_out)
     check_where("where_out", where_out, logits_out)
+
+
+def known_number(value: Any) -> float | None:
+    """A real number, unless it is traced or lies on another host."""
+    known = concrete(value)
+    if known is None or known.ndim:
+        return None
+    is_real = jnp.issubdtype(known.dtype, jnp.floating) or jnp.issubdtype(known.dtype, jnp.integer)
+    return float(known) if is_real else None
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """The numbers, unless they are traced or lie on another host."""
+    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.is_fully_addressable):
+        return None
+    return np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int | float) else None

@@ -16,7 +16,16 @@ from .._dtypes import wide
 from .._sharding import AxisName
 from .._sum import accurate_add
 from ._reduce import Total, masked_sum
-from ._terms import LogPartition, all_rows, cross_entropy, cross_entropy_and_partition, log_partition, widen, widen_to
+from ._terms import (
+    LogPartition,
+    all_rows,
+    cross_entropy,
+    cross_entropy_and_partition,
+    log_partition,
+    tempered,
+    widen,
+    widen_to,
+)
 
 
 @public
@@ -48,7 +57,7 @@ def free_energy(logits: Float[Array, "*n k"], *, temperature: Real[Array, ""] | 
     logits = widen(logits)
     scale = as_number("temperature", temperature).astype(logits.dtype)
     scale = jnp.where(scale > 0, scale, jnp.nan)
-    largest, rest = log_partition(logits / scale)
+    largest, rest = log_partition(tempered(logits, scale))
     return -scale * (largest + rest)
 
 

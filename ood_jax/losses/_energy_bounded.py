@@ -4,11 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Num, Real
 
 from .._api import checked, public
-from .._checks import as_number, check_logits, check_same_classes, check_two_sided
+from .._checks import as_number, check_logits, check_same_classes, check_two_sided, known_number
 from .._dtypes import wide
 from .._sharding import AxisName
 from .._sum import accurate_add
@@ -74,8 +73,8 @@ def _mean_energy(logits: Array) -> Array:
 
 
 def _check_margins(m_in: Any, m_out: Any) -> None:
-    numbers = (int, float, np.integer, np.floating, np.ndarray)
-    if isinstance(m_in, numbers) and isinstance(m_out, numbers) and not np.all(np.asarray(m_in) < m_out):
+    lower, upper = known_number(m_in), known_number(m_out)
+    if lower is not None and upper is not None and not lower < upper:
         raise ValueError(
             f"`m_in` must be below `m_out`, for the data's energy is to lie below the outliers', got m_in={m_in} and "
             f"m_out={m_out}; swap them, or take both from `calibrate_margins`."

@@ -43,6 +43,12 @@ def widen_to(dtype: np.dtype, logits: Float[Array, "*n k"]) -> Float[Array, "*n 
     return logits if wide(logits.dtype) == dtype else logits.astype(dtype)
 
 
+def tempered(logits: Float[Array, "*n k"], temperature: Float[Array, ""]) -> Float[Array, "*n k"]:
+    """Z / T, for which an impossible class, -inf, stays one: by T, too, where the quotient's derivative is infinite."""
+    impossible = logits == -jnp.inf
+    return jnp.where(impossible, -jnp.inf, jnp.where(impossible, 0, logits) / temperature)
+
+
 def all_rows(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> Bool[Array, "*n"]:
     return jnp.ones(logits.shape[:-1], bool) if where is None else where
 

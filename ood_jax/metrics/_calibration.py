@@ -1,15 +1,18 @@
 """How far confidence is from accuracy, and probabilities from labels."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt
 
 from .._api import checked, public
 from .._checks import check_size
 from .._sum import accurate_sum
 from ._exact import mean
 from ._layout import on_every_device
+from ._order import number_below
 from ._predictions import Rows, check_given_predictions, check_predictions, rows_of
 
 
@@ -28,7 +31,8 @@ def expected_calibration_error(
     $$\sum_{b=1}^{B} \frac{|I_b|}{N} \left|\operatorname{acc}(I_b) - \operatorname{conf}(I_b)\right|$$
 
     A row's confidence is its largest probability, and it is accurate if that is the label's; of equal ones the first
-    counts. $I_b$ are the rows with a confidence in $((b - 1) / B, b / B]$; a confidence of 0 is in the first bin.
+    counts. $I_b$ are the rows with a confidence in $((b - 1) / B, b / B]$, edges in float64; a confidence of 0 is in the
+    first bin.
 
     Args:
       probabilities: (..., K), in [0, 1], any float dtype; computed in float32 or wider.
@@ -61,8 +65,8 @@ def expected_calibration_error(
     check_predictions(probabilities, labels, where)
     check_size("bins", bins, least=1)
     rows = rows_of(probabilities, labels, where)
-    edges, confidence = jnp.asarray(_inner_edges(bins, rows.probabilities.dtype)), rows.confidence
-    bin_of = jnp.searchsorted(edges, confidence).astype(jnp.int32)
+    edges, confidence = jnp.asarray(_lower_edges(bins, rows.probabilities.dtype)), rows.confidence
+    bin_of = jnp.maximum(number_below(edges, confidence) - 1, 0)
     return rows.poisoned(_gap(rows, confidence, rows.accurate, rows.counted, bin_of, bins))
 
 
@@ -170,15 +174,28 @@ def _sorted(rows: Rows) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
     unsigned = np.uint64 if confidence.dtype.itemsize == 8 else np.uint32
     # From 0 to 1 the bits of a float rise with it, and leave two unused: one sort of integers takes both along.
     keys = (jax.lax.bitcast_convert_type(confidence, unsigned) << unsigned(1)) | rows.accurate.astype(unsigned)
-    keys = jax.lax.sort(jnp.where(rows.counted, keys, ~jnp.zeros_like(keys)), is_stable=False)
+    keys, confidence = _in_order(jnp.where(rows.counted, keys, ~jnp.zeros_like(keys)), confidence)
     counted = keys != ~jnp.zeros_like(keys)
-    confidence = jax.lax.bitcast_convert_type(keys >> unsigned(1), confidence.dtype)
     return jnp.where(counted, confidence, 0), (keys & unsigned(1)) == 1
 
 
-def _inner_edges(bins: int, dtype: np.dtype) -> np.ndarray:
-    """The edges between bins, rounded down, so that they divide the floats as the exact ones do."""
-    edges = np.linspace(0, 1, bins + 1)[1:-1]
+@jax.custom_jvp
+def _in_order(keys: UInt[Array, " n"], confidence: Float[Array, " n"]) -> tuple[UInt[Array, " n"], Float[Array, " n"]]:
+    """The keys sorted, and the confidence in them."""
+    keys = jax.lax.sort(keys, is_stable=False)
+    return keys, jax.lax.bitcast_convert_type(keys >> keys.dtype.type(1), confidence.dtype)
+
+
+@_in_order.defjvp
+def _in_order_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Any, Any]:
+    keys, confidence = _in_order(*primals)
+    # Bits have no derivative, and a sort that takes indices along is slower, so only what differentiates pays for one.
+    return (keys, confidence), (np.zeros(keys.shape, jax.dtypes.float0), tangents[1][jnp.argsort(primals[0])])
+
+
+def _lower_edges(bins: int, dtype: np.dtype) -> np.ndarray:
+    """Where each bin begins, (b - 1) / B in float64; in float32 rounded down, so that they divide its numbers alike."""
+    edges = np.arange(bins) / bins
     rounded = edges.astype(dtype)
     return np.where(rounded > edges, np.nextafter(rounded, rounded.dtype.type(0)), rounded)
 

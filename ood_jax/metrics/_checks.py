@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_array
+from .._checks import check_array, known_number
 
 # Four times as many still fit in 32 bits.
 _MOST_SCORES = 2**30 - 1
@@ -96,8 +96,7 @@ def check_nans(side: str, scores: Any, where: Any) -> int | None:
 
 def check_given_share(name: str, value: Any, *, least_is_legal: bool) -> None:
     """A number that is known already lies in [0, 1], or in (0, 1]."""
-    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-        return
-    if not (0 < value <= 1 or (least_is_legal and value == 0)):
+    share = known_number(value)
+    if share is not None and not (0 < share <= 1 or (least_is_legal and share == 0)):
         interval = "[0, 1]" if least_is_legal else "(0, 1]"
         raise ValueError(f"`{name}` must be a share in {interval}, got {value}; 95 per cent are 0.95.")

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from .._api import checked, public
-from .._checks import as_number, check_axis_name, check_size
+from .._checks import as_number, check_axis_name, check_size, known_number
 from .._dtypes import wide
 from .._sharding import AxisName
 from ._binned import binned_metrics
 from ._checks import as_arrays, check_nans, check_scores, given
 from ._layout import on_every_device
+from ._order import number_below
 from ._summary import OODMetrics
 
 # Sums of counts are 32-bit integers; a total is also summed in float32, which tells whether one has overflowed.
@@ -42,8 +43,8 @@ def _check_histogram_input(scores_in: Any, scores_out: Any, low: Any, high: Any,
     check_scores(scores_in, scores_out, where_in, where_out)
     check_nans("in", scores_in, where_in)
     check_nans("out", scores_out, where_out)
-    numbers = (int, float, np.integer, np.floating)
-    if isinstance(low, numbers) and isinstance(high, numbers) and not 0 < float(high) - float(low) < np.inf:
+    least, most = known_number(low), known_number(high)
+    if least is not None and most is not None and not 0 < most - least < np.inf:
         raise ValueError(
             f"`low` must be below `high`, both finite, got low={low} and high={high}; take them from a first batch, "
             "for scores outside are counted too."
@@ -135,7 +136,7 @@ def _edges(low: Array, high: Array, bins: int) -> Float[Array, " edges"]:
 def _count(scores: Array, where: Array | None, edges: Array) -> tuple[Array, Array]:
     scores = scores.reshape(-1).astype(edges.dtype)
     counted = jnp.ones(scores.shape, jnp.bool_) if where is None else where.reshape(-1)
-    index = jnp.searchsorted(edges, scores, side="right")
+    index = edges.size - number_below(-edges[::-1], -scores)
     counts = jnp.zeros(edges.size + 1, jnp.int32).at[index].add(counted.astype(jnp.int32))
     return counts, jnp.any(counted & jnp.isnan(scores))
 

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import check_array, check_size, check_where, describe
+from .._checks import check_array, check_size, check_where, concrete, describe
 from .._dtypes import wide
 
 
@@ -43,12 +42,12 @@ def check_labels(labels: Any, features: Array) -> None:
 def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None:
     """Labels whose values are at hand lie in [0, K), in the rows that count."""
     check_size("num_classes", num_classes, least=1)
-    values = _concrete(labels)
+    values = concrete(labels)
     if values is None or not np.issubdtype(values.dtype, np.integer):
         return
     wrong = (values < 0) | (values >= num_classes)
     if where is not None:
-        counted = _concrete(where)
+        counted = concrete(where)
         if counted is None or counted.shape != values.shape:
             return
         wrong &= counted.astype(bool)
@@ -57,22 +56,6 @@ def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None
             f"`labels` must lie in [0, {num_classes}), got {values[wrong].flat[0]}; leave such rows out, or mask them "
             "with `where`."
         )
-
-
-def known_number(value: Any) -> float | None:
-    """A real number, unless it is traced or lies on another host."""
-    known = _concrete(value)
-    if known is None or known.ndim:
-        return None
-    is_real = jnp.issubdtype(known.dtype, jnp.floating) or jnp.issubdtype(known.dtype, jnp.integer)
-    return float(known) if is_real else None
-
-
-def _concrete(value: Any) -> np.ndarray | None:
-    """The numbers, unless they are traced or lie on another host."""
-    if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.is_fully_addressable):
-        return None
-    return np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int | float) else None
 
 
 def check_state(state: Any, kind: type, fit: str, name: str = "state") -> None:

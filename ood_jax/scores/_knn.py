@@ -66,7 +66,7 @@ def _normalized(rows: Array) -> Array:
     power = jnp.where(largest > 2.0**64, 2.0**-64, jnp.where(largest < 2.0**-64, 2.0**64, 1)).astype(rows.dtype)
     rows, largest = rows * power, largest * power
     rows = rows / jnp.where(largest == 0, 1, largest)
-    return rows / jnp.where(largest == 0, 1, length(rows)[:, None])
+    return jnp.where(largest == 0, 0, rows / jnp.where(largest == 0, 1, length(rows)[:, None]))
 
 
 @public
@@ -172,6 +172,8 @@ def _most_similar(rows: Array, bank: Array, k: int, block: int) -> _Candidates:
         jnp.pad(best.similarity, ((0, 0), (0, missing)), constant_values=-jnp.inf),
         jnp.pad(best.row, ((0, 0), (0, missing))),
     ).best(k)
+    if blocks == 0:  # a scan of nothing is none without jit
+        return best
     return jax.lax.scan(step, best, first + block * jnp.arange(blocks))[0]
 
 

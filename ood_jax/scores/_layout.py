@@ -28,9 +28,9 @@ def by_row(function: Callable[..., jax.Array], features: jax.Array) -> jax.Array
     return _laid_out(function, PartitionSpec(*_axes(features)[:-1][:1]), features)
 
 
-def on_every_device(function: Callable[..., Result], features: jax.Array, *args: object) -> Result:
-    """`function(features, *args)`, sums over the examples, the same on every device."""
-    return _laid_out(function, PartitionSpec(), features, *args)
+def on_every_device(function: Callable[..., Result], *args: object) -> Result:
+    """`function(*args)`, such as sums over the examples, the same on every device."""
+    return _laid_out(function, PartitionSpec(), *args)
 
 
 def _axes(array: jax.Array) -> tuple[object, ...]:

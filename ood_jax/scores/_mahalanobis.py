@@ -125,7 +125,10 @@ def _moments(rows: Array, labels: Array, counted: Array, num_classes: int, axis_
     share = 1 / jnp.where(count == 0, 1, count)[:, None]
     mean = sums * share
     centered = rows - jnp.matmul(member, mean, precision=EXACT)
-    # What the means lost to rounding is left in the centred rows' sums, and goes back into both moments.
+    # What the means lost to rounding is left in the centred rows' sums. Of a million rows far from 0 it may be some
+    # standard deviations, so they are centred once more; what is left then goes back into both moments.
+    shift = total(by_class(centered)) * share
+    mean, centered = mean + shift, centered - jnp.matmul(member, shift, precision=EXACT)
     left, scatter = total((by_class(centered), jnp.matmul(centered.T, centered, precision=EXACT)))
     shift = left * share
     return MahalanobisState(count, mean + shift, scatter - jnp.matmul(left.T, shift, precision=EXACT))

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Real, UInt32
 
 from .._api import checked, public
-from .._checks import as_number
+from .._checks import as_number, known_number
 from .._dtypes import wide
-from ._features import check_features, check_state, known_number
+from ._features import check_features, check_state
 from ._layout import on_every_device
 
 # The bins are runs of float32 numbers: in their order, floats are like the integers of the same bits, and the integers

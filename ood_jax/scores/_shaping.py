@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Real
 
 from .._api import checked, public
-from .._checks import as_number, check_choice
+from .._checks import as_number, check_choice, known_number
 from .._dtypes import wide
-from ._features import check_features, known_number
+from ._features import check_features
 from ._layout import by_unit
 
 
@@ -122,7 +122,9 @@ def _prepared(features: Any, percentile: Any) -> tuple[Array, _Largest]:
     check_features("features", features)
     features = features.astype(wide(features.dtype))
     percentile = as_number("percentile", percentile).astype(features.dtype)
-    count = features.shape[-1] - jnp.round(features.shape[-1] * percentile / 100)
+    # By a constant the compiler would not divide, but multiply with its reciprocal, and halves would be none any more.
+    hundred = jnp.where(jnp.isnan(percentile), percentile, 100)
+    count = features.shape[-1] - jnp.round(features.shape[-1] * percentile / hundred)
     features = jnp.where((percentile >= 0) & (count >= 1), features, jnp.nan)
     return features, _Largest(by_unit(_is_among, features, count), count)
 

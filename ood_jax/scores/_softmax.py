@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Real
 from .._checks import as_number, check_logits
 from .._sum import accurate_sum
 from ..losses._lookup import is_class, logit_at
-from ..losses._terms import widen
+from ..losses._terms import tempered, widen
 
 
 class Softmax(NamedTuple):
@@ -41,7 +41,7 @@ def softmax(logits: Float[Array, "*n k"], temperature: Real[Array, ""] | float =
     # The top class is not subtracted from itself, so a logit of +inf is a certain class. NaN stays NaN, if alone too.
     own = jnp.where(jnp.isnan(largest), jnp.nan, 0).astype(logits.dtype)
     # Subtracted before it is divided: the rounding of z / T would be that of the logits, not of their differences.
-    gaps = jnp.where(is_top, own, logits - largest) / scale
+    gaps = tempered(jnp.where(is_top, own, logits - largest), scale)
     terms = jnp.where(is_top, gaps, jnp.exp(gaps))
     return Softmax(gaps, is_top, accurate_sum(terms))
 

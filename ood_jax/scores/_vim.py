@@ -125,13 +125,16 @@ def _subspace(moments: MahalanobisState, kernel: Any, bias: Any, dim: Any, name:
             f"`dim` must be below the {units} units of `{name}`, for something to be left over, got {dim}."
         )
     dtype = wide(moments.mean.dtype, kernel.dtype, bias.dtype)
-    kernel, bias = kernel.astype(dtype), bias.astype(dtype)
+
+    def fit(kernel: Array, bias: Array, moments: MahalanobisState) -> VimState:
+        origin = -jnp.matmul(jnp.linalg.pinv(kernel.T), bias, precision=EXACT)
+        # A fraction without rows is NaN, where a scatter of 0 would have some basis or other.
+        _, directions = jnp.linalg.eigh(scatter_about(moments, origin) / jnp.sum(moments.count))
+        nothing = jnp.zeros((), dtype)
+        return VimState(origin, directions[:, : units - dim], kernel, bias, nothing, nothing)
+
     moments = MahalanobisState(*(part.astype(dtype) for part in moments))
-    origin = -jnp.matmul(jnp.linalg.pinv(kernel.T), bias, precision=EXACT)
-    # A fraction without rows is NaN, where a scatter of 0 would have some basis or other.
-    _, directions = jnp.linalg.eigh(scatter_about(moments, origin) / jnp.sum(moments.count))
-    nothing = jnp.zeros((), dtype)
-    return VimState(origin, directions[:, : units - dim], kernel, bias, nothing, nothing)
+    return on_every_device(fit, kernel.astype(dtype), bias.astype(dtype), moments)
 
 
 def _check_head(kernel: Any, bias: Any, width: int, name: str) -> None:

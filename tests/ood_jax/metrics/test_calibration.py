@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ood_jax.metrics import adaptive_expected_calibration_error, brier_score, expected_calibration_error
+from ood_jax.metrics._calibration import _lower_edges
 
 
 def gap(confidence, accurate, groups):
@@ -101,3 +102,29 @@ def test_a_million_rows_are_summed_accurately():
     p, labels = drawn(rng, 1_000_000, 2)
     p = p.astype(np.float32)
     assert ours(p, labels, 15) == pytest.approx(reference(p.astype(np.float64), labels, 15), rel=3e-7)
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_a_half_is_the_edge_of_an_even_number_of_bins(x64):
+    # Of 98 bins: 49 * (1 / 98) is a float below a half, and 0.5 lies in the 49th bin, 0.505 in the 50th.
+    p, labels = jnp.array([[0.5, 0.5], [0.505, 0.495]]), jnp.array([1, 0])
+    with jax.enable_x64(x64):
+        assert float(expected_calibration_error(p, labels, bins=98)) == pytest.approx(0.4975, abs=1e-6)
+
+
+def test_edges_divide_the_numbers_of_float32_as_those_of_float64_do():
+    for bins in range(2, 400):
+        edges, exact = _lower_edges(bins, np.dtype(np.float32)), np.arange(bins) / bins
+        assert np.all(edges.astype(np.float64) <= exact)
+        assert np.all(exact < np.nextafter(edges, np.float32(1)).astype(np.float64))
+
+
+def test_all_three_have_derivatives():
+    # One row a bin, right or wrong, whose gap changes as its confidence does.
+    p, labels = jnp.array([[0.55, 0.45], [0.25, 0.75], [0.95, 0.05]]), jnp.array([0, 0, 0])
+    confidence = jnp.array([[-1.0, 0], [0, 1], [-1, 0]]) / 3
+    for score, bins in ((expected_calibration_error, 10), (adaptive_expected_calibration_error, 3)):
+        by_confidence = jax.jit(jax.grad(lambda p, score=score, bins=bins: score(p, labels, bins=bins)))(p)
+        np.testing.assert_allclose(by_confidence, confidence, rtol=1e-6)
+    brier = 2 * (p - jax.nn.one_hot(labels, 2)) / 3
+    np.testing.assert_allclose(jax.grad(lambda p: brier_score(p, labels))(p), brier, rtol=1e-6)

@@ -5,6 +5,7 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ood_jax import metrics
@@ -91,9 +92,9 @@ def test_changing_a_number_never_compiles_again():
         (metrics.score_histogram, lambda number: metrics.score_histogram(S_IN[0], S_OUT[0], low=-number, high=number)),
     ):
         call(0.3)
-        compiled = function._cache_size()
+        compiled = function.__wrapped__._cache_size()
         call(0.6)
-        assert function._cache_size() == compiled
+        assert function.__wrapped__._cache_size() == compiled
 
 
 def test_vmap():
@@ -138,3 +139,25 @@ def test_scores_on_automatic_axes():
     )
     result = metrics.ood_metrics(s_in, s_out, where_in=where)
     assert_same(jax.device_get(result), jax.tree.map(lambda leaf: leaf[2], expected()["all"]))
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_within_shard_map_over_some_of_the_axes(kind):
+    mesh = jax.make_mesh((2, 4), ("data", "other"), axis_types=(kind,) * 2)
+
+    def some(s_in, s_out, p, labels):
+        s_in, s_out, p, labels = s_in[0], s_out[0], p[0], labels[0]
+        result = {
+            "ece": metrics.expected_calibration_error(p, labels, bins=5),
+            "histogram": metrics.score_histogram(s_in, s_out, low=-1, high=1, bins=8),
+        }
+        return jax.tree.map(lambda leaf: leaf[None], result)
+
+    arguments = [argument[:2] for argument in (S_IN, S_OUT, P, LABELS)]
+    rows = PartitionSpec("data")
+    mapped = jax.shard_map(some, mesh=mesh, in_specs=rows, out_specs=rows, axis_names={"data"})
+    expected = jax.tree.map(
+        lambda *leaves: jnp.concatenate(leaves),
+        *(some(*(argument[i : i + 1] for argument in arguments)) for i in range(2)),
+    )
+    assert_same(jax.device_get(jax.jit(mapped)(*arguments)), expected)

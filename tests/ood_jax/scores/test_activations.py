@@ -103,6 +103,24 @@ def test_shaped_features(form):
         assert np.isnan(jax.jit(lambda p: shape(features, percentile=p))(percentile)).all()
 
 
+def test_as_many_units_stay_as_are_promised():
+    # Halves are rounded to even: 3.5 units of ten pruned are 4, and 1.5 are 2. XLA divides by a constant by multiplying
+    # with its reciprocal, which is no half any more.
+    @jax.jit
+    def left(features, percentiles):
+        prune = lambda p: scores.ash_features(features, percentile=p, form="p")  # noqa: E731
+        return jnp.sum(jax.vmap(prune)(percentiles) > 0, axis=-1)
+
+    percentiles = np.arange(100.0)
+    for units in (10, 30, 50, 64, 70, 110, 130):
+        pruned = [round(units * p / 100) for p in percentiles]
+        legal = np.array(pruned) < units
+        with jax.enable_x64(True):
+            for dtype in (np.float32, np.float64):
+                stay = left(jnp.arange(1, units + 1, dtype=dtype), jnp.asarray(percentiles, dtype))
+                np.testing.assert_array_equal(stay[legal], units - np.array(pruned)[legal], err_msg=f"{units} {dtype}")
+
+
 def test_the_defaults_are_the_papers():
     features = np.maximum(RNG.standard_normal((3, D)), 0).astype(np.float32)
     for result, percentile, form in (

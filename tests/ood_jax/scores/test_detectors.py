@@ -127,6 +127,17 @@ def test_rows_that_do_not_count_may_hold_anything():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
 
 
+def test_many_rows_far_from_zero_keep_their_variance():
+    # The first sum reaches 1e10, where a float32 counts by a thousand, so the mean that it gives is off by some
+    # standard deviations: their square is what the moments must not be left with.
+    features = (RNG.standard_normal((2**20, 4)) * [0.5, 1, 2, 4] + 1e4).astype(np.float32)
+    state = scores.fit_mahalanobis(features, np.zeros(len(features), int), num_classes=1)
+    rows = features.astype(np.float64)
+    np.testing.assert_allclose(state.mean[0], rows.mean(0), rtol=1e-7)
+    expected = np.cov(rows.T, ddof=0) * len(rows)
+    np.testing.assert_allclose(state.scatter, expected, atol=1e-6 * expected.max())
+
+
 def test_narrow_labels():
     features = RNG.standard_normal((300, 2)).astype(np.float32)
     labels = np.arange(300) % 100
@@ -172,6 +183,20 @@ def test_the_last_neighbour_is_the_farthest():
     farthest = np.linalg.norm(unit(queries)[:, None] - unit(bank), axis=-1).max(-1)
     result = scores.knn_score(scores.fit_knn(bank), queries, k=20, block=3)
     np.testing.assert_allclose(result, farthest, rtol=1e-6)
+
+
+def test_without_jit_a_bank_may_be_a_single_block():
+    with jax.disable_jit():
+        score = scores.knn_score(scores.fit_knn(jnp.eye(3)), jnp.eye(3), k=2, block=8)
+    np.testing.assert_allclose(score, np.full(3, np.sqrt(2)), rtol=1e-6)
+
+
+def test_features_of_zeros_have_no_direction_to_go():
+    state = scores.fit_knn(RNG.standard_normal((9, 4)).astype(np.float32))
+    rows = jnp.array([[0.0] * 4, [1.0, 2.0, 0.0, 1.0]])
+    gradient = jax.grad(lambda x: scores.knn_score(state, x, k=3).sum())(rows)
+    np.testing.assert_array_equal(gradient[0], np.zeros(4))
+    assert np.abs(gradient[1]).max() > 0.01
 
 
 def test_zeros_and_nan_in_knn():

@@ -134,3 +134,18 @@ def test_gradients_are_finite_where_a_class_is_impossible_and_where_two_tie():
         assert np.isfinite(gradient).all()
         # Adding a constant to all logits changes no softmax.
         np.testing.assert_allclose(jnp.sum(gradient, axis=-1), np.zeros(ROWS), atol=2e-6)
+
+
+def test_the_derivative_by_temperature_does_not_see_an_impossible_class():
+    row = [2.0, 1.0, -0.5]
+    for score in (scores.msp_score, scores.energy_score):
+        for impossible in (-np.inf, -3e38):
+
+            def slope(*logits, score=score):
+                logits = jnp.array(logits)
+                backward = jax.grad(lambda t: score(logits, temperature=t))(1.5)
+                forward = jax.jvp(lambda t: score(logits, temperature=t), (1.5,), (1.0,))[1]
+                curvature = jax.grad(jax.grad(lambda t: score(logits, temperature=t)))(1.5)
+                return np.array([backward, forward, curvature])
+
+            np.testing.assert_allclose(slope(*row, impossible), slope(*row), rtol=1e-5, err_msg=f"{score} {impossible}")

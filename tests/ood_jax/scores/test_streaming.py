@@ -182,3 +182,21 @@ def test_any_axis_split_over_explicit_ones():
         assert results["vim"].sharding.spec[:2] == axes[:2]
         assert results["ash"].sharding.spec == PartitionSpec(*axes)
         assert results["bank"].sharding.spec[0] == axes[0]
+
+
+def test_vim_of_a_last_layer_that_is_split_over_explicit_axes():
+    kernel, bias = RNG.standard_normal((D, 4)).astype(np.float32), RNG.standard_normal(4).astype(np.float32)
+    expected = scores.vim_score(scores.fit_vim(FEATURES, kernel, bias, dim=2), FEATURES)
+    moments = scores.fit_mahalanobis(FEATURES, np.zeros(N, int), num_classes=1)
+    mesh = jax.make_mesh((4, 2), ("data", "unit"), axis_types=(AxisType.Explicit,) * 2)
+
+    def place(array, *axes):
+        return jax.device_put(array, jax.NamedSharding(mesh, PartitionSpec(*axes)))
+
+    with jax.set_mesh(mesh):
+        for axes in ((None, "unit"), ("unit", None), ("unit", "data")):
+            features, head = place(FEATURES, None, axes[0]), (place(kernel, *axes), place(bias, axes[1]))
+            state = scores.fit_vim(features, *head, dim=2)
+            again = scores.update(scores.fit_vim_subspace(moments, *head, dim=2), features)
+            for each in (state, again):
+                np.testing.assert_allclose(scores.vim_score(each, features), expected, rtol=1e-4, err_msg=f"{axes}")

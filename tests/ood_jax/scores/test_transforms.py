@@ -140,6 +140,7 @@ def test_changing_a_number_never_compiles_again():
     }
     for name, (function, call) in calls.items():
         first = call(0.25)
-        compiled = function._cache_size()
+        jitted = function if hasattr(function, "_cache_size") else function.__wrapped__  # behind a check
+        compiled = jitted._cache_size()
         assert not np.array_equal(call(0.5), first), name
-        assert function._cache_size() == compiled, name
+        assert jitted._cache_size() == compiled, name
