@@ -7,7 +7,7 @@ from .._checks import as_number, check_choice, check_two_sided
 from .._dtypes import wide
 from .._sharding import AxisName
 from ._reduce import check_reduction, joint_mean, masked_sum
-from ._terms import all_rows, cross_entropy, log_classes
+from ._terms import all_rows, cross_entropy, log_classes, placed_with
 from ._uniform import uniform_divergence
 
 
@@ -74,7 +74,7 @@ def outlier_exposure_loss(
     total_in = masked_sum(*cross_entropy(logits_in, targets_in, where_in), axis_name)
     if logits_out is None:
         return total_in.mean
-    term = uniform_divergence(logits_out, where_out)
+    term = uniform_divergence(placed_with(logits_out, where_out), where_out)
     if form == "cross_entropy":
         term = term + log_classes(logits_out)
     total_out = masked_sum(term, all_rows(logits_out, where_out), axis_name)

@@ -13,6 +13,7 @@ from .._platform import on_gpu
 from .._sharding import placed_like
 from .._sum import split_sum, split_sums
 from ._exponentials import exp_difference, finite_or_zero, read_again, rounded
+from ._known import known
 from ._one_pass import largest_rest_and_targets
 
 
@@ -43,7 +44,7 @@ def _probability_cross_entropy_jvp(
         # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
         tangent = tangent if counted is None else jnp.where(counted[..., None], tangent, 0)
         along += jnp.sum(gradient * tangent.astype(gradient.dtype), axis=-1)
-    return value, along
+    return known(probability_cross_entropy, value, *primals), along
 
 
 class _Sums(NamedTuple):

@@ -17,6 +17,7 @@ from .._platform import on_gpu
 from .._sharding import placed_like
 from .._sum import positive_sum
 from ._exponentials import exp_difference, finite_or_zero, largest_logit, rounded
+from ._known import known
 from ._lookup import is_class, logit_at
 from ._one_pass import largest_and_rest
 
@@ -74,7 +75,7 @@ def _row_terms_jvp(
     )
     by_rest = unlabelled + _beside(labels[0], labels, parts) + parts[0] if labels else unlabelled
     # The largest is the level that rest is measured from. Moving it moves nothing.
-    return row, Row(jnp.zeros_like(row.largest), by_rest, by_entropies)
+    return known(row_terms, row, *primals), Row(jnp.zeros_like(row.largest), by_rest, by_entropies)
 
 
 def _row_terms(logits: Array, labels: Labels) -> tuple[Row, Array, list[Array], list[Array]]:

@@ -5,13 +5,17 @@ come unreduced, one value a row. They carry their own derivatives, because the o
 where training goes: log Σexp - z_y for a confident right answer, and KL(u‖p) for a uniform one.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from .._dtypes import wide
+from .._sharding import placed_like
 from ._probabilities import probability_cross_entropy
 from ._rows import row_terms
 
@@ -43,10 +47,28 @@ def widen_to(dtype: np.dtype, logits: Float[Array, "*n k"]) -> Float[Array, "*n 
     return logits if wide(logits.dtype) == dtype else logits.astype(dtype)
 
 
+def placed_with(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> Float[Array, "*n k"]:
+    """Logits that lie as their mask does, too: so do their derivatives, and the values have to lie as those."""
+    return logits if where is None else placed_like(logits, where[..., None])
+
+
+@jax.custom_jvp
 def tempered(logits: Float[Array, "*n k"], temperature: Float[Array, ""]) -> Float[Array, "*n k"]:
-    """Z / T, for which an impossible class, -inf, stays one: by T, too, where the quotient's derivative is infinite."""
-    impossible = logits == -jnp.inf
-    return jnp.where(impossible, -jnp.inf, jnp.where(impossible, 0, logits) / temperature)
+    """Logits over T. It does not move an impossible class, -inf, where the derivative of the quotient is infinite."""
+    return logits / temperature
+
+
+@partial(tempered.defjvp, symbolic_zeros=True)
+def _tempered_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, Array | SymbolicZero]
+) -> tuple[Array, Array]:
+    scaled, temperature = tempered(*primals), primals[1]
+    along = jnp.zeros_like(scaled)
+    if not isinstance(tangents[0], SymbolicZero):
+        along += tangents[0] / temperature
+    if not isinstance(tangents[1], SymbolicZero):
+        along -= jnp.where(scaled == -jnp.inf, 0, scaled) * (tangents[1] / temperature)
+    return scaled, along
 
 
 def all_rows(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> Bool[Array, "*n"]:
@@ -54,7 +76,7 @@ def all_rows(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None) -> B
 
 
 def log_partition(logits: Float[Array, "*n k"], where: Bool[Array, "*n"] | None = None) -> LogPartition:
-    row = row_terms(logits, (), where)
+    row = row_terms(placed_with(logits, where), (), where)
     return LogPartition(row.largest, row.rest)
 
 
@@ -67,7 +89,7 @@ def cross_entropy(
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         return _with_probabilities(logits, targets, where)
     label = _as_label(logits, targets, where)
-    row = row_terms(logits, (label.classes,), label.counted)
+    row = row_terms(placed_with(logits, where), (label.classes,), label.counted)
     return Entropy(row.entropies[0] * label.poison, label.counted)
 
 
@@ -92,7 +114,7 @@ def cross_entropy_and_partition(
         return _with_probabilities(logits, targets, where), log_partition(logits, where)
     label = _as_label(logits, targets, where)
     # The partition of a row without a label counts.
-    row = row_terms(logits, (label.classes,), where)
+    row = row_terms(placed_with(logits, where), (label.classes,), where)
     return Entropy(row.entropies[0] * label.poison, label.counted), LogPartition(row.largest, row.rest)
 
 
@@ -116,7 +138,8 @@ def _as_label(logits: Array, targets: Array, where: Array | None) -> _Label:
 
 
 def _with_probabilities(logits: Array, targets: Array, where: Array | None) -> Entropy:
-    return Entropy(probability_cross_entropy(logits, targets, where), all_rows(logits, where))
+    entropies = probability_cross_entropy(placed_with(logits, where), targets, where)
+    return Entropy(entropies, all_rows(logits, where))
 
 
 def log_classes(logits: Float[Array, "*n k"]) -> Float[Array, ""]:

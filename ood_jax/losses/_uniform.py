@@ -11,6 +11,7 @@ from .._dtypes import wide
 from .._platform import on_gpu
 from .._sum import exact_add, positive_sum
 from ._exponentials import largest_logit, power_of_two, read_again, reduced, rounded
+from ._known import known
 from ._one_pass import largest_and_mean
 
 
@@ -35,7 +36,7 @@ def _uniform_divergence_jvp(
     # Zero cotangents do not stop the NaN of a row that does not count, for 0 · NaN is NaN; this does.
     tangent = tangents[0].astype(value.dtype)
     tangent = tangent if counted is None else jnp.where(counted[..., None], tangent, 0)
-    return value, jnp.sum(gradient * tangent, axis=-1)
+    return known(uniform_divergence, value, *primals), jnp.sum(gradient * tangent, axis=-1)
 
 
 def _uniform_divergence(logits: Array) -> tuple[Array, Array]:

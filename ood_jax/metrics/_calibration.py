@@ -31,8 +31,8 @@ def expected_calibration_error(
     $$\sum_{b=1}^{B} \frac{|I_b|}{N} \left|\operatorname{acc}(I_b) - \operatorname{conf}(I_b)\right|$$
 
     A row's confidence is its largest probability, and it is accurate if that is the label's; of equal ones the first
-    counts. $I_b$ are the rows with a confidence in $((b - 1) / B, b / B]$, edges in float64; a confidence of 0 is in the
-    first bin.
+    counts. $I_b$ are the rows with a confidence in $((b - 1) / B, b / B]$, edges in float64; a confidence of 0 is in
+    the first bin.
 
     Args:
       probabilities: (..., K), in [0, 1], any float dtype; computed in float32 or wider.

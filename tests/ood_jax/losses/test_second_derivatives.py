@@ -28,8 +28,8 @@ def energy(logits):
 # By name: ours and a plain formula, of logits, other logits and class probabilities.
 LOSSES = {
     "outlier exposure": (
-        lambda a, b, _: ood_jax.outlier_exposure_loss(a, LABELS, b),
-        lambda a, b, _: entropy(a, one_hot(LABELS)) - 0.5 * (jax.nn.log_softmax(b).mean() + np.log(5)),
+        lambda a, b, p: ood_jax.outlier_exposure_loss(a, LABELS, b, lambda_oe=p[0, 0]),
+        lambda a, b, p: entropy(a, one_hot(LABELS)) - p[0, 0] * (jax.nn.log_softmax(b).mean() + np.log(5)),
     ),
     "outlier exposure, class probabilities": (
         lambda a, b, p: ood_jax.outlier_exposure_loss(a, p, b, form="cross_entropy"),
@@ -48,8 +48,10 @@ LOSSES = {
         ),
     ),
     "mixup": (
-        lambda a, b, _: ood_jax.mixup_cross_entropy(a + b, LABELS, LABELS[::-1], 0.3),
-        lambda a, b, _: 0.3 * entropy(a + b, one_hot(LABELS)) + 0.7 * entropy(a + b, one_hot(LABELS[::-1])),
+        lambda a, b, p: ood_jax.mixup_cross_entropy(a + b, LABELS, LABELS[::-1], p[0, 0]),
+        lambda a, b, p: (
+            p[0, 0] * entropy(a + b, one_hot(LABELS)) + (1 - p[0, 0]) * entropy(a + b, one_hot(LABELS[::-1]))
+        ),
     ),
     "mixup, class probabilities": (
         lambda a, b, p: ood_jax.mixup_cross_entropy(a + b, p, p[::-1], 0.3),
@@ -66,7 +68,8 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_by_every_pair_of_arguments(name, gpu, as_on_gpu):
     rng = np.random.default_rng(0)
-    ours, other = LOSSES[name]
+    # A square, for what is left of the value itself when its derivatives are taken.
+    ours, other = (lambda *args, f=f: f(*args) + f(*args) ** 2 for f in LOSSES[name])
     with jax.enable_x64(True), as_on_gpu() if gpu else contextlib.nullcontext():
         every = (0, 1, 2)
         forward, backward = jax.jit(jax.hessian(ours, every)), jax.jit(jax.jacrev(jax.grad(ours, every), every))
@@ -77,3 +80,36 @@ def test_by_every_pair_of_arguments(name, gpu, as_on_gpu):
             assert max(float(jnp.abs(part).max()) for part in jax.tree.leaves(expected)) > 1e-4
             for result in (forward(*args), backward(*args)):
                 jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), result, expected)
+
+
+MASK = jnp.array([True, False, True])
+MASKED = {
+    "labels": lambda a, b: ood_jax.outlier_exposure_loss(a, LABELS, where_in=MASK),
+    "class probabilities": lambda a, b: ood_jax.outlier_exposure_loss(a, jnp.full((3, 5), 0.2), where_in=MASK),
+    "outlier exposure": lambda a, b: ood_jax.outlier_exposure_loss(a, LABELS, b, where_in=MASK, where_out=MASK),
+    "energy, pairwise": lambda a, b: ood_jax.energy_regularized_loss(a, LABELS, b, where_in=MASK, where_out=MASK),
+    "energy, mean": lambda a, b: ood_jax.energy_regularized_loss(
+        a, LABELS, b, form="mean", where_in=MASK, where_out=MASK
+    ),
+    "energy, bounded": lambda a, b: ood_jax.energy_bounded_loss(
+        a, LABELS, b, m_in=-5.0, m_out=-1.0, where_in=MASK, where_out=MASK
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_value_beside_its_gradient_differentiates_as_the_value(name):
+    logits = jax.random.normal(jax.random.key(0), (2, 3, 5)).at[:, 1].set(jnp.nan)  # in the row that does not count
+
+    def loss(logits):
+        return MASKED[name](*logits)
+
+    expected = jax.grad(loss)(logits)
+    assert np.isfinite(expected).all()
+    ways = {
+        "value_and_grad": lambda z: jax.value_and_grad(loss)(z)[0],
+        "jvp": lambda z: jax.jvp(loss, (z,), (jnp.ones_like(z),))[0],
+        "linearize": lambda z: jax.linearize(loss, z)[0],
+    }
+    for way, value in ways.items():
+        np.testing.assert_allclose(jax.jit(jax.grad(value))(logits), expected, rtol=1e-6, atol=1e-9, err_msg=way)

@@ -202,3 +202,25 @@ def test_targets_of_each_shard_for_logits_of_all(kind):
     sharded = jax.shard_map(loss, mesh=mesh, in_specs=(WHOLE, PartitionSpec("i")), out_specs=WHOLE)
     result, expected = jax.value_and_grad(sharded)(logits, targets), jax.value_and_grad(whole)(logits)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), result, expected)
+
+
+@EVERY
+@pytest.mark.parametrize("kind", ["classes", "probabilities"])
+def test_masks_may_lie_otherwise_than_logits(name, kind):
+    rng = np.random.default_rng(0)
+    logits, out = rng.standard_normal((2, DEVICES, K)).astype(np.float32)
+    targets = rng.integers(0, K, DEVICES) if kind == "classes" else rng.dirichlet(np.ones(K), DEVICES)
+    masks = np.arange(DEVICES) % 3 != 1, np.arange(DEVICES) % 4 != 2
+
+    def gradients(loss, *masks):
+        arguments = (
+            jnp.asarray(logits),
+            jnp.asarray(targets, int if kind == "classes" else jnp.float32),
+            jnp.asarray(out),
+        )
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 2)))(*arguments, *masks)
+
+    expected = gradients(make(name, None), *masks)
+    mesh = jax.make_mesh((DEVICES,), ("batch",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        assert_close(gradients(make(name, None), *jax.device_put(masks, PartitionSpec("batch"))), expected, "explicit")
