@@ -54,7 +54,7 @@ def positive_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     But long rows are summed in lanes, whose errors are small beside those that a loss of so many classes has anyhow,
     where the two more passes would cost as much as all else.
     """
-    if values.shape[-1] > _FEW:
+    if not isinstance(values.shape[-1], int) or values.shape[-1] > _FEW:  # a symbol, to be exported, could be any
         return jnp.sum(values, axis=-1, keepdims=True)
     return split_sum(values)
 

@@ -87,7 +87,7 @@ def energy_regularized_loss(
       lambda_energy: λ_E, the weight of the energy term. Traced.
       margin: the gap asked for between the energies, in units of the logits. Traced.
       form: "pairwise" compares the i-th datum with the i-th outlier, so both sides have the same shape or one of them
-        is a single row; "mean" puts one hinge on the two mean energies, for any sizes. Static.
+        is a single row (not with `axis_name`); "mean" puts one hinge on the two mean energies, for any sizes. Static.
       where_in: boolean (...), the rows of `logits_in` that count; None for all. A pair counts when both its rows do.
       where_out: the same for `logits_out`.
       axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
@@ -136,8 +136,8 @@ class _Side(NamedTuple):
 
 
 def _pairwise_hinge(side_in: _Side, side_out: _Side, margin: Array, axis_name: AxisName) -> Array:
-    _check_pairs(side_in.counted.shape, side_out.counted.shape)
     a, b = side_in.partition, side_out.partition
+    _check_pairs(a.largest.shape, b.largest.shape, axis_name)
     # E_in - E_out + margin. A single row pairs with every row of the other side.
     gap = accurate_add(b.largest, -a.largest, b.rest, -a.rest, margin)
     pairs = jnp.logical_and(*jnp.broadcast_arrays(side_in.counted, side_out.counted))
@@ -162,9 +162,11 @@ def _total_energy(side: _Side, level: Array, axis_name: AxisName) -> Total:
     return masked_sum(accurate_add(-largest, -level, -rest), side.counted, axis_name)
 
 
-def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:
-    if shape_in != shape_out and math.prod(shape_in) != 1 and math.prod(shape_out) != 1:
+def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...], axis_name: AxisName) -> None:
+    # Of a batch that is split, a row may be the only one of each device.
+    is_single = axis_name is None and 1 in (math.prod(shape_in), math.prod(shape_out))
+    if shape_in != shape_out and not is_single:
         raise ValueError(
-            "`logits_out` must pair with `logits_in` in form 'pairwise': the same leading shape, or a single row on "
-            f"one side; got {shape_in} and {shape_out}. Use form='mean' for any sizes."
+            "`logits_out` must pair with `logits_in` in form 'pairwise': the same leading shape, or a single row on one "
+            f"side where there is no `axis_name`; got {shape_in} and {shape_out}. Use form='mean' for any sizes."
         )

@@ -12,7 +12,7 @@ from .._dtypes import wide
 from .._sharding import AxisName
 from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row
 from ._mixed import Mixed, mix_in_place
-from ._partner import take_partner
+from ._partner import is_inside, take_partner
 
 
 class MixupDraw(NamedTuple):
@@ -164,7 +164,8 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
 
     Args:
       draw: from `draw_mixup`, or injected, as when a run of another framework is replayed. A partner outside the
-        batch, or the group, gives NaN rows.
+        batch, or the group, gives NaN rows, and its targets are NaN, or the extreme of their dtype if they are
+        integers.
       x: inputs (N, ...), any numeric dtype.
       y: targets (N, ...), any dtype.
 
@@ -195,7 +196,10 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
 
 def _mix(draw: MixupDraw, x: Array, y: Array) -> Mixed:
     lam = per_row(draw.lam.astype(wide(draw.lam.dtype)), x.shape[0])
-    mixed = _interpolate(x, take_partner(x, draw.partner), over_rows(lam, x.ndim))
+    share = lam
+    if not jnp.issubdtype(x.dtype, jnp.inexact):  # of which a partner outside the batch is no NaN
+        share = jnp.where(is_inside(draw.partner).reshape(-1), lam, jnp.nan)
+    mixed = _interpolate(x, take_partner(x, draw.partner), over_rows(share, x.ndim))
     return Mixed(mixed, y, take_partner(y, draw.partner), lam)
 
 

@@ -8,7 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 # Numbers of 8, 16 or 32 bits.
 _MULTIPLIED = tuple(
@@ -49,12 +49,16 @@ def _in_blocks(values: Array, partner: Array) -> tuple[Array, Array]:
 def _join(partner: Array, joined: int) -> Array:
     """Partners in the group as partners in a block of so many groups; those outside the group as -1."""
     groups, size = partner.shape
+    first = jnp.arange(groups, dtype=jnp.int32) % joined * size
+    rows = jnp.where(is_inside(partner), partner.astype(jnp.int32) + first[:, None], -1)
+    return rows.reshape(groups // joined, joined * size)
+
+
+def is_inside(partner: Array) -> Bool[Array, "..."]:
+    """Whether each is a row of the batch, or of its group."""
     narrow = partner.dtype.itemsize < 4  # as bytes, a size of 300 would be another number
     partner = partner.astype(jnp.int32) if narrow else partner
-    inside = (partner >= 0) & (partner < size)
-    first = jnp.arange(groups, dtype=jnp.int32) % joined * size
-    rows = jnp.where(inside, partner.astype(jnp.int32) + first[:, None], -1)
-    return rows.reshape(groups // joined, joined * size)
+    return (partner >= 0) & (partner < partner.shape[-1])
 
 
 def _devices(values: Array) -> int:

@@ -28,7 +28,7 @@ def soft_targets(
       mixed: from `mixup`, `cutmix` or their applies, with integer classes (N,), or class probabilities (N, K), which
         take the place of one-hot.
       num_classes: K. Static.
-      smoothing: s in [0, 1]. Traced.
+      smoothing: s in [0, 1]; another one gives NaN. Traced.
 
     Returns:
       Probabilities (N, K), float32 or wider. A class outside [0, K), -100 included, makes its row NaN: no distribution
@@ -55,7 +55,9 @@ def soft_targets(
     if not isinstance(mixed, Mixed):
         raise TypeError(f"`mixed` must be a Mixed, got {describe(mixed)}; pass what `mixup` or `cutmix` returned.")
     check_size("num_classes", num_classes, least=1)
+    check_array("mixed.lam", mixed.lam)
     smoothing = as_number("smoothing", smoothing)
+    smoothing = jnp.where((smoothing >= 0) & (smoothing <= 1), smoothing, jnp.nan)
     dtype = wide(mixed.lam.dtype, mixed.y_a.dtype, mixed.y_b.dtype)
     probabilities = [
         _smoothed(_distribution(name, y, num_classes, dtype), smoothing.astype(dtype))

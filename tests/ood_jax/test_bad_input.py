@@ -64,6 +64,13 @@ CASES = {
         "'data'",
         "leave it out",
     ),
+    "no λ": (
+        partial(soft_targets, ood_jax.Mixed(X, Y, Y, None), 6),
+        TypeError,
+        "mixed.lam",
+        "NoneType",
+        "asarray",
+    ),
     "a loss over one": (
         partial(oe, Z, T, Z, axis_name=("data",)),
         ValueError,

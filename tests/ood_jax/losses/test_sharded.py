@@ -224,3 +224,14 @@ def test_masks_may_lie_otherwise_than_logits(name, kind):
     mesh = jax.make_mesh((DEVICES,), ("batch",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
         assert_close(gradients(make(name, None), *jax.device_put(masks, PartitionSpec("batch"))), expected, "explicit")
+
+
+def test_a_row_of_each_shard_is_no_single_row():
+    few, many = jnp.zeros((DEVICES, K)), jnp.ones((2 * DEVICES, K))
+
+    def loss(logits_in, logits_out):
+        return ood_jax.energy_regularized_loss(logits_in, jnp.zeros(1, int), logits_out, axis_name="batch")
+
+    with pytest.raises(ValueError, match=r"`logits_out` must pair .* \(1,\) and \(2,\).*form='mean'"):
+        sharded(loss)(few, many)
+    assert np.isfinite(sharded(loss)(few, few))

@@ -201,6 +201,16 @@ def test_a_partner_outside_the_batch_or_the_group_shows(partner):
     assert np.isfinite(mixed.x[0]).all()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "bfloat16"])
+@pytest.mark.parametrize("partner", [[0, 5], [0, -1], [[0], [1]], np.array([0, 200], np.uint8)])
+def test_it_shows_in_numbers_of_every_kind(partner, dtype):
+    for lam in (0.5, 1.0):
+        draw = ood_jax.MixupDraw(np.float32(lam), np.array(partner))
+        mixed = ood_jax.apply_mixup(draw, jnp.ones((2, 3), dtype), np.arange(2))
+        assert np.isnan(mixed.x[1].astype(np.float32)).all()
+        np.testing.assert_array_equal(mixed.x[0].astype(np.float32), np.ones(3))
+
+
 def test_lam_of_an_injected_draw_comes_out_as_float32():
     draw = ood_jax.MixupDraw(jnp.bfloat16(0.5), np.array([1, 0]))
     assert ood_jax.apply_mixup(draw, np.ones((2, 3), np.float32), np.arange(2)).lam.dtype == jnp.float32

@@ -82,6 +82,12 @@ def test_a_class_out_of_range_makes_its_row_nan_and_no_other(label, side, lam):
     assert np.all(np.isfinite(np.delete(result, 2, axis=0)))
 
 
+@pytest.mark.parametrize("smoothing", [-0.1, 1.5, np.nan])
+def test_a_smoothing_that_gives_no_distribution_is_nan(smoothing):
+    mixed = ood_jax.Mixed(jnp.zeros((2, 1)), jnp.array([0, 1]), jnp.array([1, 0]), jnp.float32(0.5))
+    assert np.isnan(ood_jax.soft_targets(mixed, 3, smoothing=smoothing)).all()
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32])
 def test_narrow_classes_do_not_wrap_around(dtype):
     # 256 + 10 is 10 as uint8, and 300 itself is 44.
