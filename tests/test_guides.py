@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+
+from benchmarks.hlo import collectives
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -21,6 +24,7 @@ def run(name, blocks):
     scope = {}
     for block in code:
         exec(compile(block, f"docs/{name}", "exec"), scope)
+    return scope
 
 
 def test_the_porting_guide_runs(capsys):
@@ -37,7 +41,10 @@ def test_the_guide_to_metrics_runs():
 
 
 def test_the_guide_to_pods_runs():
-    run("pods.md", 5)
+    scope = run("pods.md", 6)
+    arguments = jnp.zeros((32 * 32 * 3, 10)), 7, *(scope[name] for name in ("images", "labels", "outliers"))
+    program = scope["loss_and_gradient"].lower(*arguments).compile().as_text()
+    assert {collective.kind for collective in collectives(program)} == {"all-reduce"}
 
 
 def test_the_guide_to_pods_runs_on_one_device(monkeypatch):
@@ -45,4 +52,4 @@ def test_the_guide_to_pods_runs_on_one_device(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     make_mesh = jax.make_mesh
     monkeypatch.setattr(jax, "make_mesh", lambda *args, **kwargs: make_mesh(*args, devices=one, **kwargs))
-    run("pods.md", 5)
+    run("pods.md", 6)

@@ -167,6 +167,6 @@ def _check_pairs(shape_in: tuple[int, ...], shape_out: tuple[int, ...], axis_nam
     is_single = axis_name is None and 1 in (math.prod(shape_in), math.prod(shape_out))
     if shape_in != shape_out and not is_single:
         raise ValueError(
-            "`logits_out` must pair with `logits_in` in form 'pairwise': the same leading shape, or a single row on one "
-            f"side where there is no `axis_name`; got {shape_in} and {shape_out}. Use form='mean' for any sizes."
+            "`logits_out` must pair with `logits_in` in form 'pairwise': the same leading shape, or a single row on "
+            f"one side where there is no `axis_name`; got {shape_in} and {shape_out}. Use form='mean' for any sizes."
         )
