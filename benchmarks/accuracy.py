@@ -24,7 +24,7 @@ def situations() -> Iterator[tuple[str, str, Any, Any, Any]]:
         return normal(1) + np.float32(gap) * np.eye(classes, dtype=np.float32)[labels]
 
     yield "first steps of training", OUTLIER_EXPOSURE, normal(1), labels, normal(1)
-    yield "right by 10, outliers anyhow", OUTLIER_EXPOSURE, confident(10), labels, normal(1)
+    yield "right by 10, outliers arbitrary", OUTLIER_EXPOSURE, confident(10), labels, normal(1)
     yield "right by 20, outliers within 0.01 of uniform", OUTLIER_EXPOSURE, confident(20), labels, normal(0.01)
     yield "outliers' softmax underflows", OUTLIER_EXPOSURE, confident(3), labels, normal(50)
     large = rng.standard_normal((2, 8, 21841)).astype(np.float32)

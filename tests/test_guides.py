@@ -28,7 +28,7 @@ def run(name, blocks):
 
 
 def test_the_porting_guide_runs(capsys):
-    run("porting.md", 9)
+    run("porting.md", 10)
     assert "agrees" in capsys.readouterr().out
 
 

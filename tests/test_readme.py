@@ -5,6 +5,11 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+import ood_jax
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,13 +39,36 @@ def test_the_training_step_runs_and_trains():
     assert losses[-1] < losses[0]
 
 
+def test_the_flax_step_trains_and_keeps_batch_statistics():
+    class Net(nnx.Module):
+        def __init__(self):
+            self.norm, self.head = nnx.BatchNorm(48, rngs=nnx.Rngs(0)), nnx.Linear(48, 10, rngs=nnx.Rngs(1))
+
+        def __call__(self, x):
+            return self.head(self.norm(x.reshape(len(x), -1)))
+
+    scope = {"jnp": jnp, "ood_jax": ood_jax}
+    exec(compile(CODE[1], "README.md", "exec"), scope)
+    net = Net()
+    optimizer = nnx.Optimizer(net, optax.adam(1e-2), wrt=nnx.Param)
+    labels = jnp.arange(30) % 10
+    images = jax.nn.one_hot(labels, 48).reshape(30, 4, 4, 3)
+    outliers = jnp.full((30, 4, 4, 3), 0.1)
+    losses = [
+        scope["nnx_step"](net, optimizer, jax.random.fold_in(jax.random.key(0), number), images, labels, outliers)
+        for number in range(60)
+    ]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    assert float(jnp.abs(net.norm.mean[...]).max()) > 0.01
+
+
 def test_scores_and_metrics_run():
     train, test, ood = (jax.random.normal(jax.random.key(seed), (100, 4)) for seed in range(3))
     labels = jnp.arange(100) % 10
     scope = {"train_features": train, "train_labels": labels, "test_features": test, "ood_features": 9 + ood}
     with jax.numpy_dtype_promotion("standard"):
-        exec(compile(CODE[1], "README.md", "exec"), scope)
-        assert eval(CODE[1].splitlines()[-1], scope).auroc == 1
+        exec(compile(CODE[2], "README.md", "exec"), scope)
+        assert eval(CODE[2].splitlines()[-1], scope).auroc == 1
 
 
 def test_the_table_is_the_demos():

@@ -74,8 +74,8 @@ def make_trainer(data: Data, *, seed: int, groups: int) -> Trainer:
             net = nnx.merge(graph, params)
             mixed = ood_jax.cutmix(key, batch.x, batch.y, groups=groups)
             targets = ood_jax.soft_targets(mixed, classes)
-            # Two forwards, for nothing here is normalised over the batch. (Where something is, docs/pods.md joins images
-            # and outliers to one without moving them between devices.)
+            # Two forwards, for nothing here is normalised over the batch. Where something is, docs/pods.md joins
+            # images and outliers to one without moving them between devices.
             return ood_jax.outlier_exposure_loss(net(mixed.x), targets, net(batch.outliers))
 
         loss, gradients = jax.value_and_grad(loss_of)(state.params)
