@@ -4,7 +4,7 @@ A low energy means in-distribution: E(x) = -log Σ_k exp(z_k).
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +69,7 @@ def energy_regularized_loss(
     *,
     lambda_energy: Real[Array, ""] | float = 0.1,
     margin: Real[Array, ""] | float = 10.0,
-    form: str = "pairwise",
+    form: Literal["pairwise", "mean"] = "pairwise",
     where_in: Bool[Array, "*n_in"] | None = None,
     where_out: Bool[Array, "*n_out"] | None = None,
     axis_name: AxisName = None,

@@ -1,6 +1,6 @@
 """The energy loss of Liu et al.: a bound for each side's energy."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,7 @@ def energy_bounded_loss(
     lambda_energy: Real[Array, ""] | float = 0.1,
     m_in: Real[Array, ""] | float = -23.0,
     m_out: Real[Array, ""] | float = -5.0,
-    reduction: str = "separate",
+    reduction: Literal["separate", "pooled"] = "separate",
     where_in: Bool[Array, "*n_in"] | None = None,
     where_out: Bool[Array, "*n_out"] | None = None,
     axis_name: AxisName = None,

@@ -1,5 +1,7 @@
 """Outlier exposure: uniform predictions on auxiliary outliers."""
 
+from typing import Literal
+
 from jaxtyping import Array, Bool, Float, Num, Real
 
 from .._api import public
@@ -18,8 +20,8 @@ def outlier_exposure_loss(
     logits_out: Float[Array, "*n_out k"] | None = None,
     *,
     lambda_oe: Real[Array, ""] | float = 0.5,
-    form: str = "kl",
-    reduction: str = "separate",
+    form: Literal["kl", "cross_entropy"] = "kl",
+    reduction: Literal["separate", "pooled"] = "separate",
     where_in: Bool[Array, "*n_in"] | None = None,
     where_out: Bool[Array, "*n_out"] | None = None,
     axis_name: AxisName = None,

@@ -1,6 +1,6 @@
 """Metrics of how well scores rank data and outliers: AUROC, AUPR, FPR at a TPR, detection error."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Real
@@ -69,8 +69,8 @@ def aupr(
     scores_in: Float[Array, "..."],
     scores_out: Float[Array, "..."],
     *,
-    positive: str = "ood",
-    method: str = "average_precision",
+    positive: Literal["ood", "id"] = "ood",
+    method: Literal["average_precision", "trapezoid"] = "average_precision",
     where_in: Bool[Array, "..."] | None = None,
     where_out: Bool[Array, "..."] | None = None,
 ) -> Float[Array, ""]:
@@ -146,8 +146,8 @@ def fpr_at_tpr(
     scores_out: Float[Array, "..."],
     *,
     tpr: Real[Array, ""] | float = 0.95,
-    positive: str = "id",
-    method: str = "first",
+    positive: Literal["id", "ood"] = "id",
+    method: Literal["first", "nearest", "interp"] = "first",
     where_in: Bool[Array, "..."] | None = None,
     where_out: Bool[Array, "..."] | None = None,
 ) -> Float[Array, ""]:

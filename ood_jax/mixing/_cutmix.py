@@ -1,6 +1,6 @@
 """CutMix: a box of each image replaced by its partner's."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,10 +35,10 @@ def cutmix(
     y: Shaped[Array, "n ..."],
     *,
     alpha: Real[Array, ""] | float = 1.0,
-    data_format: str = "NHWC",
-    geometry: str = "paper",
+    data_format: Literal["NHWC", "NCHW"] = "NHWC",
+    geometry: Literal["paper", "timm", "kornia"] = "paper",
     fold: bool = False,
-    pairing: str = "permute",
+    pairing: Literal["permute", "roll", "flip"] = "permute",
     groups: int | None = None,
     per_example: bool = False,
     axis_name: AxisName = None,
@@ -120,9 +120,9 @@ def draw_cutmix(
     image_size: tuple[int, ...],
     *,
     alpha: Real[Array, ""] | float = 1.0,
-    geometry: str = "paper",
+    geometry: Literal["paper", "timm", "kornia"] = "paper",
     fold: bool = False,
-    pairing: str = "permute",
+    pairing: Literal["permute", "roll", "flip"] = "permute",
     groups: int | None = None,
     per_example: bool = False,
     axis_name: AxisName = None,
@@ -194,7 +194,11 @@ _GEOMETRIES = {
 
 @public
 def apply_cutmix(
-    draw: CutMixDraw, x: Shaped[Array, "n _ _ _"], y: Shaped[Array, "n ..."], *, data_format: str = "NHWC"
+    draw: CutMixDraw,
+    x: Shaped[Array, "n _ _ _"],
+    y: Shaped[Array, "n ..."],
+    *,
+    data_format: Literal["NHWC", "NCHW"] = "NHWC",
 ) -> Mixed:
     """Cuts and pastes with a given draw; the deterministic part of `cutmix`.
 

@@ -1,6 +1,6 @@
 """Mixup: convex combinations of pairs of examples."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def mixup(
     *,
     alpha: Real[Array, ""] | float = 1.0,
     fold: bool = False,
-    pairing: str = "permute",
+    pairing: Literal["permute", "roll", "flip"] = "permute",
     groups: int | None = None,
     per_example: bool = False,
     axis_name: AxisName = None,
@@ -113,7 +113,7 @@ def draw_mixup(
     *,
     alpha: Real[Array, ""] | float = 1.0,
     fold: bool = False,
-    pairing: str = "permute",
+    pairing: Literal["permute", "roll", "flip"] = "permute",
     groups: int | None = None,
     per_example: bool = False,
     axis_name: AxisName = None,

@@ -1,6 +1,6 @@
 """ASH and SCALE: each example's features weighed by how much of their sum the largest of them hold."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +27,7 @@ def _check_percentile(features: Any, percentile: Any) -> None:
 @checked(_check_percentile)
 @public
 def ash_features(
-    features: Float[Array, "*n d"], *, percentile: Real[Array, ""] | float = 90.0, form: str = "s"
+    features: Float[Array, "*n d"], *, percentile: Real[Array, ""] | float = 90.0, form: Literal["s", "b", "p"] = "s"
 ) -> Float[Array, "*n d"]:
     r"""Activation shaping: each example's smallest activations pruned, and the others changed to make up for it.
 

@@ -7,7 +7,7 @@ covariance. docs/scores.md has the list. The truth is each formula in float64.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -179,7 +179,7 @@ def _shaped(function: Callable[..., torch.Tensor], f: Features) -> torch.Tensor:
     return function(torch.relu(to_torch(f.queries))[..., None, None], 0.65)[..., 0, 0]
 
 
-def _ash(form: str) -> Detector:
+def _ash(form: Literal["s", "b", "p"]) -> Detector:
     def theirs(f: Features) -> torch.Tensor:
         return _shaped(detectors_of("pytorch-ood").ASH.variants[f"ash-{form}"], f)
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,9 @@ def _mixup_case(kind: str, dtype: str, shape: tuple[int, ...], mode: str = "jit"
     return case(name, kind.split()[0], compare_mixup, kind, dtype, shape, mode)
 
 
-def _cutmix_case(kind: str, dtype: str, size: tuple[int, int], data_format: str, mode: str = "jit") -> Case:
+def _cutmix_case(
+    kind: str, dtype: str, size: tuple[int, int], data_format: Literal["NHWC", "NCHW"], mode: str = "jit"
+) -> Case:
     name = f"cutmix {kind} {dtype} {data_format} {size[0]}x{size[1]}" + ("" if mode == "jit" else f" {mode}")
     return case(name, kind.split()[0], compare_cutmix, kind, dtype, size, data_format, mode)
 
@@ -135,7 +137,13 @@ def _mixup_derivatives(source: str, draw: Injected, x: Array, y: Array, lam: Arr
 
 
 def compare_cutmix(
-    name: str, source: str, kind: str, dtype: str, size: tuple[int, int], data_format: str, mode: str
+    name: str,
+    source: str,
+    kind: str,
+    dtype: str,
+    size: tuple[int, int],
+    data_format: Literal["NHWC", "NCHW"],
+    mode: str,
 ) -> list[Result]:
     """CutMix with injected λ, partners and position, the box included."""
     rng = random(name)

@@ -24,7 +24,7 @@ def our_draws(geometry: str | None, options: tuple[tuple[str, Any], ...], alpha:
     if geometry is None:
         lam, partner = jax.tree.map(np.asarray, _our_mixup(options)(keys, alpha))
         return Draws(lam.reshape(OUR_BATCHES, -1), None, None, partner)
-    box, kept, partner = jax.tree.map(np.asarray, _our_cutmix(geometry, options)(keys, alpha))
+    box, kept, partner = jax.tree.map(np.asarray, _our_cutmix((("geometry", geometry), *options))(keys, alpha))
     return Draws(None, boxes(*box), kept.reshape(OUR_BATCHES, -1), partner)
 
 
@@ -38,11 +38,11 @@ def _our_mixup(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
 
 
 @functools.cache
-def _our_cutmix(geometry: str, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+def _our_cutmix(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     images, labels = jnp.zeros((ROWS, HEIGHT, WIDTH, 1)), jnp.zeros(ROWS)
 
     def draw(key: jax.Array, alpha: jax.Array) -> tuple[ood_jax.Box, jax.Array, jax.Array]:
-        drawn = ood_jax.draw_cutmix(key, ROWS, (HEIGHT, WIDTH), alpha=alpha, geometry=geometry, **dict(options))
+        drawn = ood_jax.draw_cutmix(key, ROWS, (HEIGHT, WIDTH), alpha=alpha, **dict(options))
         return drawn.box, ood_jax.apply_cutmix(drawn, images, labels).lam, drawn.partner
 
     return jax.jit(jax.vmap(draw, (0, None)))
