@@ -6,12 +6,14 @@ never compiles again.
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from ._checks import describe
 
 _STATIC = frozenset(
     {
@@ -40,9 +42,6 @@ _STATIC = frozenset(
     }
 )
 
-# What a jitted function can do besides being called.
-_OF_JIT = ("clear_cache", "eval_shape", "lower", "trace")
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -57,8 +56,35 @@ def public(function: _F) -> _F:
         arguments = signature.bind(*args, **kwargs).arguments
         return function(**{name: value if name in static else _as_arrays(value) for name, value in arguments.items()})
 
-    # The cast keeps the signature for type checkers and editors; jax.jit's own return type drops it.
-    return cast(_F, jax.jit(with_arrays, static_argnames=static))
+    jitted = jax.jit(with_arrays, static_argnames=static)
+
+    @functools.wraps(jitted)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return jitted(*args, **kwargs)
+        except ValueError:  # of which jit has one for what is not hashable, that does not say which argument it was
+            _check_static(signature.bind(*args, **kwargs).arguments, static)
+            raise
+
+    return _like_jit(call, jitted)
+
+
+def _check_static(arguments: Mapping[str, Any], static: Sequence[str]) -> None:
+    for name in arguments.keys() & static:
+        value = arguments[name]
+        try:
+            hash(value)
+        except TypeError as error:
+            is_array = isinstance(value, jax.Array | np.ndarray)
+            instead = "a Python number or tuple, known while the program is traced" if is_array else "a tuple"
+            raise TypeError(f"`{name}` must be static, got {describe(value)}; pass {instead}.") from error
+
+
+def _like_jit(call: Callable[..., Any], jitted: Callable[..., Any]) -> Any:
+    """A function that can do what a jitted one can. Its type is that of the function inside, which jit's own drops."""
+    for method in ("clear_cache", "eval_shape", "lower", "trace"):
+        setattr(call, method, getattr(jitted, method))
+    return call
 
 
 def _as_arrays(value: Any) -> Any:
@@ -84,8 +110,6 @@ def checked(check: Callable[..., None]) -> Callable[[_F], _F]:
             check(*(bound.arguments[name] for name in names))
             return function(*args, **kwargs)
 
-        for method in _OF_JIT:
-            setattr(with_check, method, getattr(function, method))
-        return cast(_F, with_check)
+        return _like_jit(with_check, function)
 
     return decorate

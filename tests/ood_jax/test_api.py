@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import pickle
 import pydoc
 import subprocess
 import sys
@@ -128,6 +129,11 @@ def test_key_comes_first_and_defaults_are_keyword_only(module, name):
 def test_function_is_jitted(module, name):
     function = public(module, name)
     assert all(callable(getattr(function, method)) for method in ("lower", "trace", "eval_shape", "clear_cache"))
+
+
+@named(FUNCTIONS)
+def test_function_is_pickled_by_its_name(module, name):
+    assert pickle.loads(pickle.dumps(public(module, name))) is public(module, name)
 
 
 @named(FUNCTIONS)
