@@ -6,8 +6,9 @@ never compiles again.
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,6 @@ def public(function: _F) -> _F:
 
     jitted = jax.jit(with_arrays, static_argnames=static)
 
-    @functools.wraps(jitted)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return jitted(*args, **kwargs)
@@ -66,7 +66,8 @@ def public(function: _F) -> _F:
             _check_static(signature.bind(*args, **kwargs).arguments, static)
             raise
 
-    return _like_jit(call, jitted)
+    # The cast keeps the signature for type checkers and editors.
+    return cast(_F, _Jitted(call, jitted))
 
 
 def _check_static(arguments: Mapping[str, Any], static: Sequence[str]) -> None:
@@ -80,11 +81,30 @@ def _check_static(arguments: Mapping[str, Any], static: Sequence[str]) -> None:
             raise TypeError(f"`{name}` must be static, got {describe(value)}; pass {instead}.") from error
 
 
-def _like_jit(call: Callable[..., Any], jitted: Callable[..., Any]) -> Any:
-    """A function that can do what a jitted one can. Its type is that of the function inside, which jit's own drops."""
-    for method in ("clear_cache", "eval_shape", "lower", "trace"):
-        setattr(call, method, getattr(jitted, method))
-    return call
+class _Jitted:
+    """A call of a jitted function, with something done before or after, that is like the jitted function.
+
+    It has its methods, but not as attributes of its own: JAX's transforms copy those to what they make of it, so that
+    `jax.jit(jax.grad(f)).lower` would be `f.lower`.
+    """
+
+    def __init__(self, call: Callable[..., Any], jitted: Callable[..., Any]):
+        functools.update_wrapper(self, jitted)
+        self._call = call
+        self._jitted = jitted
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jitted, name)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        """As a function's, by which it is also a method, and a function to `help`."""
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
 
 
 def _as_arrays(value: Any) -> Any:
@@ -103,13 +123,12 @@ def checked(check: Callable[..., None]) -> Callable[[_F], _F]:
     def decorate(function: _F) -> _F:
         signature = inspect.signature(function)
 
-        @functools.wraps(function)
         def with_check(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             check(*(bound.arguments[name] for name in names))
             return function(*args, **kwargs)
 
-        return _like_jit(with_check, function)
+        return cast(_F, _Jitted(with_check, function))
 
     return decorate

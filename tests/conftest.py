@@ -82,15 +82,3 @@ def _filled(operand, value, few):
     """The last axis filled up to a multiple."""
     missing = -operand.shape[-1] % few
     return jax.lax.pad(operand, value, [(0, 0, 0)] * (operand.ndim - 1) + [(0, missing, 0)])
-
-
-@pytest.fixture(scope="session")
-def cache_size():
-    """How many programs a public function has compiled."""
-
-    def of(function):
-        while not hasattr(function, "_cache_size"):
-            function = function.__wrapped__
-        return function._cache_size()
-
-    return of

@@ -1,6 +1,7 @@
 """The conventions of the public API, by reflection over all of it."""
 
 import doctest
+import functools
 import importlib
 import inspect
 import pickle
@@ -9,6 +10,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import ood_jax
@@ -129,6 +131,28 @@ def test_key_comes_first_and_defaults_are_keyword_only(module, name):
 def test_function_is_jitted(module, name):
     function = public(module, name)
     assert all(callable(getattr(function, method)) for method in ("lower", "trace", "eval_shape", "clear_cache"))
+
+
+@named(FUNCTIONS)
+def test_what_is_made_of_a_function_does_not_lower_as_it(module, name):
+    # JAX's transforms wrap what they are given, attributes and all: with this one's `lower` the program of
+    # jit(grad(f)) would be that of f.
+    made = functools.wraps(public(module, name))(lambda: None)
+    assert not hasattr(made, "lower")
+
+
+def test_the_gradients_program_returns_gradients():
+    logits, labels = jnp.zeros((2, 3)), jnp.zeros(2, int)
+    for loss in (ood_jax.outlier_exposure_loss, ood_jax.energy_bounded_loss):
+        lowered = jax.jit(jax.value_and_grad(loss)).lower(logits, labels)
+        assert [info.shape for info in jax.tree.leaves(lowered.out_info)] == [(), (2, 3)]
+
+
+@named(FUNCTIONS)
+def test_function_in_a_class_is_a_method(module, name):
+    holder = type("Holder", (), {"function": public(module, name)})
+    assert holder.function is public(module, name)
+    assert holder().function.__func__ is public(module, name)
 
 
 @named(FUNCTIONS)

@@ -308,14 +308,14 @@ def test_traced_margins_out_of_order_are_nan(m_in, reduction):
     assert np.isnan(traced_alone(m_in))  # one of the two is enough
 
 
-def test_margins_as_arrays_give_the_same_and_compile_once(cache_size):
+def test_margins_as_arrays_give_the_same_and_compile_once():
     arguments = inputs()
     values = [loss(*arguments, lambda_energy=0.3, m_in=jnp.float32(-4.0), m_out=jnp.float32(-3.5))]
-    compiled = cache_size(loss)
+    compiled = loss._cache_size()
     for m_in, m_out in ((-5.0, -3.0), (-6.0, -2.5)):
         values.append(loss(*arguments, lambda_energy=0.3, m_in=jnp.float32(m_in), m_out=jnp.float32(m_out)))
         np.testing.assert_allclose(values[-1], formula(*arguments, 0.3, m_in, m_out)[0], rtol=RTOL)
-    assert cache_size(loss) == compiled
+    assert loss._cache_size() == compiled
     assert float(values[0]) == float(loss(*arguments, **OPTIONS))
 
 
