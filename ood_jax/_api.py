@@ -76,9 +76,10 @@ def _check_static(arguments: Mapping[str, Any], static: Sequence[str]) -> None:
         try:
             hash(value)
         except TypeError as error:
-            is_array = isinstance(value, jax.Array | np.ndarray)
-            instead = "a Python number or tuple, known while the program is traced" if is_array else "a tuple"
-            raise TypeError(f"`{name}` must be static, got {describe(value)}; pass {instead}.") from error
+            raise TypeError(
+                f"`{name}` must be static, got {describe(value)}; pass a Python number or string, or a tuple of them, "
+                "that is known while the program is traced."
+            ) from error
 
 
 class _Jitted:

@@ -245,6 +245,8 @@ def check_two_sided(logits_in: Any, targets_in: Any, logits_out: Any, where_in: 
 
 def known_number(value: Any) -> float | None:
     """A real number, unless it is traced or lies on another host."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
     known = concrete(value)
     if known is None or known.ndim:
         return None
@@ -253,7 +255,9 @@ def known_number(value: Any) -> float | None:
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The numbers, unless they are traced or lie on another host."""
+    """The numbers of an array, unless they are traced, lie on another host, or are none, as a key's."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.is_fully_addressable):
         return None
-    return np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic | int | float) else None
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.extended):
+        return None
+    return np.asarray(value) if isinstance(value, jax.Array | np.ndarray | np.generic) else None

@@ -90,10 +90,16 @@ def _gradients(logits: Array, targets: Array, sums: _Sums) -> tuple[Array, Array
     return by_logits, jnp.log1p(sums.rest) - below
 
 
+@jax.custom_jvp
 def _exps(logits: Array, largest: Array) -> Array:
     """exp(z - m), on every machine 1 for m itself."""
-    below = logits - largest
-    return jnp.where(below == 0, 1 + below, exp_difference(logits, largest))
+    return jnp.where(logits == largest, 1, exp_difference(logits, largest))
+
+
+@_exps.defjvp
+def _exps_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    exp = _exps(*primals)
+    return exp, exp * (tangents[0] - tangents[1])
 
 
 @jax.custom_jvp

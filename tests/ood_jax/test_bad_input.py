@@ -56,9 +56,16 @@ CASES = {
     "groups that do not divide": (partial(mixup, KEY, X, Y, groups=4), ValueError, "groups", "6 rows", "divisor"),
     "no groups": (partial(mixup, KEY, X, Y, groups=0), ValueError, "groups", "0", "at least 1"),
     "negative groups": (partial(draw_cutmix, KEY, 6, (4, 5), groups=-2), ValueError, "groups", "-2", "at least"),
-    "groups in a list": (partial(mixup, KEY, X, Y, groups=[2]), TypeError, "groups", "list", "a tuple"),
-    "an image size in a list": (partial(draw_cutmix, KEY, 6, [4, 5]), TypeError, "image_size", "list", "a tuple"),
+    "groups in a list": (partial(mixup, KEY, X, Y, groups=[2]), TypeError, "groups", "list", "Python number"),
+    "an image size in a list": (
+        partial(draw_cutmix, KEY, 6, [4, 5]),
+        TypeError,
+        "image_size",
+        "list",
+        "a tuple of them",
+    ),
     "a traced size": (partial(jax.jit(partial(draw_mixup, KEY)), 6), TypeError, "n", "int32[]", "Python number"),
+    "a margin that is a key": (partial(bounded, Z, T, Z, m_in=KEY), TypeError, "m_in", "key<fry>", "real"),
     "an axis by number": (partial(mixup, KEY, X, Y, groups=6, axis_name=0), TypeError, "axis_name", "got 0", "names"),
     "an axis that is not there": (
         partial(mixup, KEY, X, Y, groups=6, axis_name="data"),

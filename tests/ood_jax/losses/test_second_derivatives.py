@@ -82,6 +82,28 @@ def test_by_every_pair_of_arguments(name, gpu, as_on_gpu):
                 jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-13), result, expected)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_third_derivatives(name):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        a, b, p = (jnp.asarray(rng.standard_normal((3, 5))) for _ in range(3))
+        directions = [tuple(jnp.asarray(rng.standard_normal((3, 5))) for _ in range(3)) for _ in range(3)]
+
+        def third(loss):
+            for direction in directions:
+                loss = partial(_along, loss, direction)
+            return jax.jit(loss)
+
+        for sure in (0.0, 5.0):
+            args = a.at[jnp.arange(3), LABELS].add(sure), b, jax.nn.softmax(p)
+            ours, expected = (third(loss)(*args) for loss in LOSSES[name])
+            np.testing.assert_allclose(ours, expected, rtol=1e-9)
+
+
+def _along(loss, direction, *args):
+    return jax.jvp(loss, args, direction)[1]
+
+
 MASK = jnp.array([True, False, True])
 MASKED = {
     "labels": lambda a, b: ood_jax.outlier_exposure_loss(a, LABELS, where_in=MASK),
@@ -113,3 +135,19 @@ def test_a_value_beside_its_gradient_differentiates_as_the_value(name):
     }
     for way, value in ways.items():
         np.testing.assert_allclose(jax.jit(jax.grad(value))(logits), expected, rtol=1e-6, atol=1e-9, err_msg=way)
+
+
+@pytest.mark.parametrize("name", ["labels", "class probabilities", "energy, pairwise"])
+def test_inside_a_loop_a_gradient_that_the_body_takes_differentiates(name):
+    # What is differentiated twice from outside of a loop JAX differentiates by the formulas inside, not by their rules.
+    batches = jax.random.normal(jax.random.key(0), (4, 2, 3, 5))
+
+    def loss(logits):
+        return MASKED[name](*logits)
+
+    def trained(logits):
+        value, gradient = jax.value_and_grad(loss)(logits)
+        return value**2 + loss(logits - gradient)
+
+    looped = jax.jit(jax.grad(lambda z: jax.lax.map(trained, z).sum()))(batches)
+    np.testing.assert_allclose(looped, jax.vmap(jax.grad(trained))(batches), rtol=1e-5, atol=1e-7)
