@@ -126,18 +126,19 @@ def test_a_value_beside_its_gradient_differentiates_as_the_value(name):
     def loss(logits):
         return MASKED[name](*logits)
 
-    expected = jax.grad(loss)(logits)
+    expected = jax.jit(jax.grad(loss))(logits)
     assert np.isfinite(expected).all()
     ways = {
         "value_and_grad": lambda z: jax.value_and_grad(loss)(z)[0],
         "jvp": lambda z: jax.jvp(loss, (z,), (jnp.ones_like(z),))[0],
         "linearize": lambda z: jax.linearize(loss, z)[0],
     }
-    for way, value in ways.items():
-        np.testing.assert_allclose(jax.jit(jax.grad(value))(logits), expected, rtol=1e-6, atol=1e-9, err_msg=way)
+    gradients = jax.jit(lambda z: {way: jax.grad(value)(z) for way, value in ways.items()})(logits)
+    for way, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-9, err_msg=way)
 
 
-@pytest.mark.parametrize("name", ["labels", "class probabilities", "energy, pairwise"])
+@pytest.mark.parametrize("name", ["class probabilities", "energy, pairwise"])
 def test_inside_a_loop_a_gradient_that_the_body_takes_differentiates(name):
     # What is differentiated twice from outside of a loop JAX differentiates by the formulas inside, not by their rules.
     batches = jax.random.normal(jax.random.key(0), (4, 2, 3, 5))
