@@ -121,8 +121,8 @@ def test_edges_divide_the_numbers_of_float32_as_those_of_float64_do():
 
 def test_all_three_have_derivatives():
     # One row a bin, right or wrong, whose gap changes as its confidence does.
-    p, labels = jnp.array([[0.55, 0.45], [0.25, 0.75], [0.95, 0.05]]), jnp.array([0, 0, 0])
-    confidence = jnp.array([[-1.0, 0], [0, 1], [-1, 0]]) / 3
+    p, labels = jnp.array([[0.95, 0.05], [0.55, 0.45], [0.25, 0.75]]), jnp.array([0, 0, 0])
+    confidence = jnp.array([[-1.0, 0], [-1, 0], [0, 1]]) / 3
     for score, bins in ((expected_calibration_error, 10), (adaptive_expected_calibration_error, 3)):
         by_confidence = jax.jit(jax.grad(lambda p, score=score, bins=bins: score(p, labels, bins=bins)))(p)
         np.testing.assert_allclose(by_confidence, confidence, rtol=1e-6)

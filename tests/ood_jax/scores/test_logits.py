@@ -149,3 +149,15 @@ def test_the_derivative_by_temperature_does_not_see_an_impossible_class():
                 return np.array([backward, forward, curvature])
 
             np.testing.assert_allclose(slope(*row, impossible), slope(*row), rtol=1e-5, err_msg=f"{score} {impossible}")
+
+
+def test_the_derivative_by_temperature_is_that_of_the_definition():
+    logits = jnp.array([2.0, 1.0, -0.5])
+    definitions = {
+        scores.msp_score: lambda t: 1 - jax.nn.softmax(logits / t).max(),
+        scores.energy_score: lambda t: -t * jax.nn.logsumexp(logits / t),
+    }
+    for score, definition in definitions.items():
+        for order in (jax.grad, lambda f: jax.grad(jax.grad(f))):
+            ours = order(lambda t, score=score: score(logits, temperature=t))(1.5)
+            np.testing.assert_allclose(ours, order(definition)(1.5), rtol=1e-4)
