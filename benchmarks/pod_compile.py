@@ -45,7 +45,9 @@ from .vit import CLASSES, initial_state, train_step
 # A pair of each kind of chip, for each kind needs other amounts of memory.
 TOPOLOGIES = ("v5e:2x4", "v5e:16x16", "v5p:2x2x2", "v5p:16x16x16")
 EACH = 128
-MANY = 65_536  # rows of logits: more than a chip's fast memory holds
+# Rows of logits, and rows and classes: more than a chip's fast memory holds.
+MANY = 65_536
+MANY_CLASSES = 4_096, 21_841
 IMAGE = (224, 224, 3)
 TOKENS = {"mixup": (196, 768), "cutmix": (14, 14, 768)}
 
@@ -103,6 +105,11 @@ def loss_programs(mesh: Mesh) -> Iterator[Program]:
         gradients = jax.value_and_grad(loss, argnums=(0, 1))
         yield Program(f"{name}, many rows, with log_softmax", gradients, (logits, logits, labels))
     yield Program("mixup cross entropy, many rows, with log_softmax", jax.value_and_grad(plain.mixup), mixed)
+    logits = by_row(mesh, *MANY_CLASSES)
+    gradients = jax.value_and_grad(ood_jax.outlier_exposure_loss, argnums=(0, 2))
+    yield Program("outlier exposure, class probabilities, and gradients", gradients, (logits, logits, logits))
+    gradients = jax.value_and_grad(plain.outlier_exposure_of_probabilities, argnums=(0, 1))
+    yield Program("outlier exposure, class probabilities, with log_softmax", gradients, (logits, logits, logits))
 
 
 def training_program(mesh: Mesh) -> Program:

@@ -50,29 +50,43 @@ def test_targets_that_are_alike_or_small_beside_another_are_not_lost(classes, gp
                 np.testing.assert_allclose(value, float(terms[0]), rtol=2.5e-7, err_msg=f"{smoothing} {spread} {leads}")
 
 
+# Of 1,024 classes and more the sums are others.
+copies_of_classes = pytest.mark.parametrize("copies", [1, 400])
+
+
+@copies_of_classes
 @pytest.mark.parametrize(
     "row", [[0, np.inf, 1], [np.inf, np.inf, 0], [-np.inf] * 3, [0, np.nan, 1], [np.inf, np.nan, 0]]
 )
-def test_class_probabilities_of_a_row_without_a_largest_logit_are_nan(row):
+def test_class_probabilities_of_a_row_without_a_largest_logit_are_nan(row, copies):
     # As log_softmax has it. (It was -∞ for one infinite logit, and +∞ for three of -∞.)
-    logits, targets = np.array([row, [1, 2, 3]], np.float32), np.full((2, 3), 1 / 3, np.float32)
+    logits = np.tile(np.array([row, [1, 2, 3]], np.float32), copies)
+    targets = np.full((2, 3 * copies), 1 / (3 * copies), np.float32)
     value, (by_logits, by_targets) = jax.value_and_grad(ood_jax.outlier_exposure_loss, argnums=(0, 1))(logits, targets)
     assert np.isnan(value)
     for gradient in (by_logits, by_targets):
-        np.testing.assert_array_equal(np.isnan(gradient), [[True] * 3, [False] * 3])
+        np.testing.assert_array_equal(np.isnan(gradient), [[True] * (3 * copies), [False] * (3 * copies)])
 
 
-def test_class_probabilities_of_masked_classes():
-    logits, targets = np.array([[1, -np.inf, 2, 3]], np.float32), np.array([[0.2, 0, 0.3, 0.5]], np.float32)
+@copies_of_classes
+def test_class_probabilities_of_masked_classes(copies):
+    logits = np.tile(np.array([[1, -np.inf, 2, 3]], np.float32), copies)
+    targets = np.tile(np.array([[0.2, 0, 0.3, 0.5]], np.float32), copies) / copies
     value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits, targets)
-    expected = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits[:, [0, 2, 3]], targets[:, [0, 2, 3]])
+    possible = np.isfinite(logits[0])
+    expected = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits[:, possible], targets[:, possible])
     np.testing.assert_allclose(value, expected[0], rtol=1e-6)
-    np.testing.assert_allclose(gradient, np.insert(expected[1], 1, 0, axis=1), rtol=1e-5, atol=1e-7)
-    assert np.isposinf(ood_jax.outlier_exposure_loss(logits, np.full((1, 4), 0.25, np.float32)))
+    np.testing.assert_allclose(gradient[:, possible], expected[1], rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(gradient[:, ~possible], 0)
+    terms, slopes = truth.cross_entropy(logits[:, possible].astype(np.longdouble), targets[:, possible])
+    np.testing.assert_allclose(value, float(terms[0]), rtol=1e-6)
+    np.testing.assert_allclose(gradient[:, possible], slopes.astype(float), rtol=1e-5, atol=1e-7 / copies)
+    for least in (0.25, 1e-37):  # whose product with the largest number is finite
+        assert np.isposinf(ood_jax.outlier_exposure_loss(logits, np.full_like(logits, least)))
     # By the targets the derivative is infinite, which is no matter where they do not move.
     along = jnp.ones_like(logits)
     both = jax.value_and_grad(lambda logits: ood_jax.outlier_exposure_loss(logits, targets))
     (_, again), (slope, second) = jax.jvp(both, (logits,), (along,))
     np.testing.assert_allclose(again, gradient)
     np.testing.assert_allclose(slope, 0, atol=1e-6)
-    np.testing.assert_allclose(second, np.zeros((1, 4)), atol=1e-6)
+    np.testing.assert_allclose(second, np.zeros_like(logits), atol=1e-6)
