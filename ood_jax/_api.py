@@ -1,7 +1,7 @@
 """The one place where the public functions are compiled.
 
-Sizes, modes and forms decide which program is built, so they are static; every number is traced, so changing one
-never compiles again.
+Sizes, modes and forms decide which program is built, so they are static; every number is traced, so changing its value
+never compiles again. (To leave it out, or to give an int for a float, does once.)
 """
 
 import functools

@@ -1,7 +1,7 @@
-"""Argument checks, on static properties only: kind, dtype, rank, size.
+"""Argument checks: kind, dtype, rank and size, which are static, and numbers where they are at hand.
 
-They run while a function is traced, so they cost nothing at run time. Every message says which argument is wrong,
-what was expected, what came, and what to do.
+They run while a function is traced, so in a compiled program they cost nothing. Every message says which argument is
+wrong, what was expected, what came, and what to do.
 """
 
 import operator

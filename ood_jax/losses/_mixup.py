@@ -52,7 +52,7 @@ def mixup_criterion(
 
     References:
       Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz, "mixup: Beyond Empirical Risk Minimization",
-      ICLR 2018: equation 1 for a loss linear in its targets, as cross entropy is.
+      ICLR 2018, section 2, for a loss linear in its targets, as cross entropy is.
     """
     if not callable(criterion):
         raise TypeError(f"`criterion` must be a function of (pred, y), got {describe(criterion)}; pass it first.")
@@ -121,7 +121,7 @@ def mixup_cross_entropy(
       True
 
     References:
-      Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
+      Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2.
     """
     check_logits("logits", logits)
     check_targets("y_a", y_a, logits)

@@ -43,14 +43,14 @@ def cutmix_box(
       lam: λ in [0, 1]. Float32 is exact: the side is the one that float64 arithmetic gives. So is float64 with
         `jax_enable_x64`. NaN and λ > 1 give an empty box, λ < 0 the box of λ = 0.
       center: (c_y, c_x), integers in [0, H) and [0, W), each of the shape of `lam`.
-      image_size: (H, W), at least 1. Static.
+      image_size: (H, W), from 1 to 32,768. Static.
 
     Returns:
       `Box(top, bottom, left, right)`, each int32 of the shape of `lam`.
 
     Raises:
       TypeError: `lam` is not real, `center` not a pair of integers, or `image_size` not a pair of ints.
-      ValueError: the shapes of `lam` and `center` differ, or a side is below 1.
+      ValueError: the shapes of `lam` and `center` differ, or a side is not from 1 to 32,768.
 
     Example:
       >>> import ood_jax
@@ -83,14 +83,14 @@ def timm_box(
     Args:
       lam: λ in [0, 1], as in `cutmix_box`.
       center: (c_y, c_x), integers in [0, H) and [0, W), each of the shape of `lam`.
-      image_size: (H, W), at least 1. Static.
+      image_size: (H, W), from 1 to 32,768. Static.
 
     Returns:
       `Box(top, bottom, left, right)`, each int32 of the shape of `lam`.
 
     Raises:
       TypeError: `lam` is not real, `center` not a pair of integers, or `image_size` not a pair of ints.
-      ValueError: the shapes of `lam` and `center` differ, or a side is below 1.
+      ValueError: the shapes of `lam` and `center` differ, or a side is not from 1 to 32,768.
 
     Example:
       >>> import ood_jax
@@ -119,21 +119,21 @@ def kornia_box(
     $$h = \lfloor H \sqrt{1 - \lambda} \rfloor, \quad \mathrm{top} = \lfloor s_y (H - h + 1) \rfloor, \quad
       \mathrm{bottom} = \mathrm{top} + h,$$
 
-    and the same for the columns with W. The side is rounded as kornia rounds it, in float32, which in about 1% of draws
-    is another than that of `cutmix_box`.
+    and the same for the columns with W. The side is rounded as kornia rounds it, in float32, which in a few of a
+    million draws is another than that of `cutmix_box`, and in more where α is small.
 
     Args:
       lam: λ in [0, 1], float32 or narrower. NaN and λ > 1 give an empty box, λ < 0 the box of λ = 0.
       start: (s_y, s_x) in [0, 1), float32, each of the shape of `lam`: how far down and right the box starts, of the
         places where it fits.
-      image_size: (H, W), at least 1. Static.
+      image_size: (H, W), from 1 to 32,768. Static.
 
     Returns:
       `Box(top, bottom, left, right)`, each int32 of the shape of `lam`.
 
     Raises:
       TypeError: `lam` is not real or is float64, `start` is not a pair of floats, or `image_size` not a pair of ints.
-      ValueError: the shapes of `lam` and `start` differ, or a side is below 1.
+      ValueError: the shapes of `lam` and `start` differ, or a side is not from 1 to 32,768.
 
     Example:
       >>> import ood_jax
@@ -195,9 +195,9 @@ def _side(lam: Array, size: int, arithmetic: str = "float64") -> Array:
 def _thresholds(size: int, dtype: str, arithmetic: str) -> Float[np.ndarray, " size"]:
     """For each side k from 1 to size, the largest λ of the dtype with int(size·√(1 - λ)) >= k in that arithmetic.
 
-    In float32 the compiled formula rounds to another side in about 1% of draws, and not alike everywhere. The side
-    falls as λ grows, though, so it is the number of thresholds not below λ, and comparisons are exact. Floats in [0, 1]
-    are ordered as their bits are, so each threshold is found by bisection over the bits.
+    In float32 the compiled formula rounds some λ to another side, and not alike everywhere. The side falls as λ grows,
+    though, so it is the number of thresholds not below λ, and comparisons are exact. Floats in [0, 1] are ordered as
+    their bits are, so each threshold is found by bisection over the bits.
     """
     one = np.ones((), arithmetic)
     bits = np.dtype(f"uint{np.dtype(dtype).itemsize * 8}")

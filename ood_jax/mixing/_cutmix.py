@@ -75,8 +75,8 @@ def cutmix(
 
     Raises:
       TypeError: `key` is not a typed key, or alpha, fold, groups or per_example have the wrong kind.
-      ValueError: x has not four axes, y another number of rows, data_format, geometry or pairing is unknown, or groups
-        does not divide N.
+      ValueError: x has not four axes or a side above 32,768, y another number of rows, data_format, geometry or pairing
+        is unknown, or groups does not divide N.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -132,7 +132,7 @@ def draw_cutmix(
     Args:
       key: a typed PRNG key.
       n: the number of rows. Static.
-      image_size: (H, W). Static.
+      image_size: (H, W), from 1 to 32,768. Static.
       alpha: as in `cutmix`.
       geometry: as in `cutmix`.
       fold: as in `cutmix`.
@@ -146,7 +146,8 @@ def draw_cutmix(
 
     Raises:
       TypeError: `key` is not a typed key, or another argument has the wrong kind.
-      ValueError: n < 0, a side < 1, groups < 1, pairing is unknown, or groups does not divide n.
+      ValueError: n < 0, a side is not from 1 to 32,768, groups < 1, geometry or pairing is unknown, or groups does not
+        divide n.
 
     Example:
       >>> import jax

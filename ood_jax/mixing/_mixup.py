@@ -84,7 +84,7 @@ def mixup(
 
     References:
       Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz, "mixup: Beyond Empirical Risk Minimization",
-      ICLR 2018, equation 1. Per-example λ is the paper's form; one λ a batch is that of its published code.
+      ICLR 2018, section 2. Per-example λ is the paper's form; one λ a batch is that of its published code.
     """
     check_batch(x, y)
 
@@ -185,7 +185,7 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
       ([[1.0], [3.0]], [9, 7])
 
     References:
-      Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
+      Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2.
     """
     if not isinstance(draw, MixupDraw):
         raise TypeError(f"`draw` must be a MixupDraw, got {describe(draw)}; make one with `draw_mixup`.")

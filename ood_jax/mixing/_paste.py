@@ -39,7 +39,7 @@ def _paste_pixel_rows(x: Array, partner: Array, box: Box) -> Array:
     n, height, width, channels = x.shape
     values = x.reshape(n, height, width * channels)
     top, bottom, left, right = (over_rows(edge, values.ndim) for edge in box)
-    rows, numbers = jnp.arange(height)[None, :, None], _numbers(width * channels)[None, None, :]
+    rows, numbers = jnp.arange(height, dtype=jnp.int32)[None, :, None], _numbers(width * channels)[None, None, :]
     # So many values of each row are in the box, of most none. Then one comparison a value is enough: unsigned, for what
     # is left of the box is then far to the right.
     covered = jnp.where((top <= rows) & (rows < bottom), (right - left) * channels, 0)

@@ -49,7 +49,7 @@ def soft_targets(
 
     References:
       Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz, "mixup: Beyond Empirical Risk Minimization",
-      ICLR 2018, equation 1. Smoothing: Christian Szegedy et al., "Rethinking the Inception Architecture for Computer
+      ICLR 2018, section 2. Smoothing: Christian Szegedy et al., "Rethinking the Inception Architecture for Computer
       Vision", CVPR 2016, section 7.
     """
     if not isinstance(mixed, Mixed):

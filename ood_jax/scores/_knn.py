@@ -92,8 +92,8 @@ def knn_score(
         same on each device: k candidates from each are compared, and the score is that of the whole bank. Static.
 
     Returns:
-      Scores (...) in [0, 2], float32 or wider; higher is more OOD. NaN in `features` makes its own score NaN, NaN in
-      the bank every score.
+      Scores (...) in [0, 2] up to rounding, float32 or wider; higher is more OOD. NaN in `features` makes its own
+      score NaN, NaN in the bank every score.
 
     Raises:
       TypeError: `state` is no `KNNState`, `features` is not floating-point, or a size not an integer.

@@ -114,8 +114,8 @@ def entropy_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
       logits: (..., K), any float dtype; computed in float32 or wider.
 
     Returns:
-      Scores (...) in [0, log K], in nats, float32 or wider; higher is more OOD. A row of -inf alone has no softmax:
-      NaN, unless K is 1.
+      Scores (...) in [0, log K] up to rounding, in nats, float32 or wider; higher is more OOD. A row of -inf alone has
+      no softmax: NaN, unless K is 1.
 
     Raises:
       TypeError: `logits` is not floating-point.

@@ -101,6 +101,15 @@ def test_eager(name):
 
 
 @EVERY
+@pytest.mark.parametrize("x64", [False, True])
+def test_strict_promotion_in_either_width(name, x64):
+    function, arguments = FUNCTIONS[name]
+    first = [argument[0] for argument in arguments]
+    with jax.enable_x64(x64), jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(lambda *a: function(*a), *first)  # a function of its own, that nobody has traced
+
+
+@EVERY
 def test_eager_with_numpy_arrays(name):
     # Debugging without jit must not need other arguments.
     function, arguments = FUNCTIONS[name]
