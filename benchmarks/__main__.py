@@ -34,17 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     about = record.about({"only": options.only, "quick": options.quick})
+    if (about["load"] or 0) > about["cores"] / 2:
+        print(f"other programs run beside this one: {about['load']:.1f} on {about['cores']} cores", file=sys.stderr)
     run = record.join(measure(chosen, quick=options.quick), about)
-    text = page.page(run)
     if options.json:
         record.write(run, options.json)
+    text = page.page(run)
     if options.page:
         options.page.parent.mkdir(parents=True, exist_ok=True)
         options.page.write_text(text)
     else:
         print(text)
     if stored:
-        print(page.comparison(compare.changes(stored, run)))
+        print(page.comparison(compare.compared(stored, run)))
+    if run.failed:
+        parser.exit(1, f"{len(run.failed)} could not be measured; the page names them\n")
 
 
 def choose(all_items: Sequence[Item], patterns: Sequence[str] | None) -> list[Item]:
@@ -83,8 +87,13 @@ def run_worker(theme: str, allocator: str, names: Sequence[str], *, quick: bool)
         path = Path(folder, "record.json")
         order = {"theme": theme, "allocator": allocator, "names": names, "quick": quick, "path": str(path)}
         environment = {**os.environ, **ALLOCATORS[allocator], **THEMES[theme].environment}
-        subprocess.run([sys.executable, "-m", "benchmarks.worker", json.dumps(order)], check=True, env=environment)
-        return record.read(path)
+        command = [sys.executable, "-m", "benchmarks.worker", json.dumps(order)]
+        ended = subprocess.run(command, check=False, env=environment).returncode
+        found = record.read(path) if path.exists() else record.Record({}, [], [], [], [])
+    done = {item.name for part in (found.rows, found.startup, found.failed) for item in part}
+    done |= {item.title for item in found.growth}
+    missing = [record.Failed(theme, name, allocator, f"exit status {ended}") for name in names if name not in done]
+    return found._replace(failed=[*found.failed, *missing])
 
 
 def _parser() -> argparse.ArgumentParser:

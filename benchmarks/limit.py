@@ -1,12 +1,13 @@
 """The limit: what a row cannot do without, measured in the same rounds as its contenders.
 
-Those are the bytes that must move, at the bandwidth of a plain pass over as many arrays of as many bytes, and for
-losses one exponential a logit. Each is done by JAX and by PyTorch, of which the faster counts.
+Those are the bytes that must move, in plain passes that read and write arrays of as many bytes, and for losses one
+exponential a logit, read and written. Each is done by JAX and by PyTorch, of which the faster counts.
 """
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,35 +19,48 @@ from .timing import Run
 _FACTOR = 1.5
 
 
+class Pass(NamedTuple):
+    """Over one large array: the bytes read of it, and those written, which are none, as many or twice as many.
+
+    How many are written has to be told, for of large results the allocator decides what a byte costs.
+    """
+
+    read: int
+    written: int
+
+
 class Work(NamedTuple):
     """What cannot be avoided.
 
     Attributes:
-      moved: for each large result, the bytes written for it and read for it, each byte once.
+      moved: each byte once.
       exponentials: the shapes of the arrays of which each element needs one.
       dtype: of those.
     """
 
-    moved: tuple[int, ...]
+    moved: tuple[Pass, ...]
     exponentials: tuple[tuple[int, ...], ...] = ()
     dtype: str = "float32"
 
 
 def of_mixing(images: Any, mixed_bytes: int | None = None) -> Work:
     """One read of the batch and one write, for a cache may have kept what is read again as a partner."""
-    return Work((images.nbytes + (images.nbytes if mixed_bytes is None else mixed_bytes),))
+    return Work((Pass(images.nbytes, images.nbytes if mixed_bytes is None else mixed_bytes),))
 
 
-def of_loss(shapes: Sequence[tuple[int, ...]], dtype: str) -> Work:
-    """The logits are read and their gradients written; every logit has an exponential."""
-    size = jnp.dtype(dtype).itemsize
-    return Work(tuple(2 * math.prod(shape) * size for shape in shapes), tuple(shapes), dtype)
+def of_loss(shapes: Sequence[tuple[int, ...]], dtype: str, targets: Sequence[Any] = ()) -> Work:
+    """The logits are read and their gradients written, class probabilities read; every logit has an exponential."""
+    sizes = [math.prod(shape) * jnp.dtype(dtype).itemsize for shape in shapes]
+    passes = [*(Pass(size, size) for size in sizes), *(Pass(array.nbytes, 0) for array in targets)]
+    return Work(tuple(passes), tuple(shapes), dtype)
 
 
 def probes(work: Work) -> dict[str, Run]:
     """What takes its turns among the contenders to find the limit."""
-    # A float32 that is read and written moves 8 bytes.
-    found = _both("bytes", _scale_jax, _scale_torch, [jnp.ones(max(1, size // 8), jnp.float32) for size in work.moved])
+    arrays = [jnp.ones(max(1, one.read // 4), jnp.float32) for one in work.moved]
+    growths = tuple(one.written // one.read for one in work.moved)
+    arrays = [array.view(jnp.uint8) if growth == 2 else array for array, growth in zip(arrays, growths, strict=True)]
+    found = _both("bytes", partial(_pass_jax, growths=growths), partial(_pass_torch, growths=growths), arrays)
     if work.exponentials:
         logits = [jax.random.normal(jax.random.key(0), shape, work.dtype) for shape in work.exponentials]
         found |= _both("exponentials", _exp_jax, _exp_torch, logits)
@@ -69,13 +83,19 @@ def _both(kind: str, by_jax: Any, by_torch: Any, arrays: list[jax.Array]) -> dic
     return {f"{kind}, JAX": lambda: by_jax(arrays), f"{kind}, PyTorch": lambda: by_torch(tensors)}
 
 
-@jax.jit
-def _scale_jax(arrays: list[jax.Array]) -> list[jax.Array]:
-    return [array * _FACTOR for array in arrays]
+@partial(jax.jit, static_argnames="growths")
+def _pass_jax(arrays: list[jax.Array], growths: tuple[int, ...]) -> list[jax.Array]:
+    by_growth: list[Callable[[jax.Array], jax.Array]] = [
+        jnp.sum, lambda array: array * _FACTOR, lambda array: array.astype(jnp.uint16),
+    ]  # fmt: skip
+    return [by_growth[growth](array) for array, growth in zip(arrays, growths, strict=True)]
 
 
-def _scale_torch(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    return [tensor * _FACTOR for tensor in tensors]
+def _pass_torch(tensors: list[torch.Tensor], growths: tuple[int, ...]) -> list[torch.Tensor]:
+    by_growth: list[Callable[[torch.Tensor], torch.Tensor]] = [
+        torch.sum, lambda tensor: tensor * _FACTOR, lambda tensor: tensor.to(torch.int16),
+    ]  # fmt: skip
+    return [by_growth[growth](tensor) for tensor, growth in zip(tensors, growths, strict=True)]
 
 
 @jax.jit

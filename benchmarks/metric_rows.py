@@ -1,4 +1,4 @@
-"""Metrics of a million scores, half of them outliers, beside other libraries'.
+"""Metrics of a million scores, half of them outliers, and of predictions, beside other libraries'.
 
 Each side gets the arrays that it works on. What takes one sort here takes one for each metric there.
 """
@@ -19,6 +19,8 @@ from ood_jax import metrics
 from .row import Contest, Entry, Row, published
 from .timing import Run
 
+CLASSES, BINS = 10, 15
+
 
 class Scores(NamedTuple):
     """The scores by side, and together with what they are of, for NumPy and for PyTorch."""
@@ -37,17 +39,32 @@ class Scores(NamedTuple):
         return cls((jnp.asarray(inside), jnp.asarray(out)), both, is_out, *map(torch.from_numpy, (both, is_out)))
 
 
+class Predictions(NamedTuple):
+    """Class probabilities and labels, in each framework's arrays."""
+
+    in_jax: tuple[jax.Array, jax.Array]
+    in_torch: tuple[torch.Tensor, torch.Tensor]
+
+    @classmethod
+    def draw(cls, count: int) -> "Predictions":
+        rng = np.random.default_rng(0)
+        p, labels = rng.dirichlet(np.ones(CLASSES), count).astype(np.float32), rng.integers(0, CLASSES, count)
+        return cls((jnp.asarray(p), jnp.asarray(labels)), (torch.from_numpy(p), torch.from_numpy(labels)))
+
+
 def metric_rows(*, quick: bool) -> Iterator[Row]:
     count = 1_000 if quick else 1_000_000
     for build in (auroc, aupr, fpr_at_tpr, ood_metrics, histogram):
         yield Row(f"{build.__name__}, {count:,} scores", partial(build, count))
+    for build in (expected_calibration_error, brier_score):
+        yield Row(f"{build.__name__}, {count // 10:,}x{CLASSES} probabilities", partial(build, count // 10))
 
 
 def auroc(count: int) -> Contest:
     scores = Scores.draw(count)
     peers = {
-        "scikit-learn": _sklearn(lambda module: module.roc_auc_score(scores.is_out, scores.both)),
-        "torchmetrics": _torchmetrics(lambda module: module.binary_auroc(scores.tensor, scores.target)),
+        "scikit-learn": _from("scikit-learn", lambda module: module.roc_auc_score(scores.is_out, scores.both)),
+        "torchmetrics": _from("torchmetrics", lambda module: module.binary_auroc(scores.tensor, scores.target)),
     }
     return Contest(partial(metrics.auroc, *scores.sides), peers)
 
@@ -55,15 +72,19 @@ def auroc(count: int) -> Contest:
 def aupr(count: int) -> Contest:
     scores = Scores.draw(count)
     peers = {
-        "scikit-learn": _sklearn(lambda module: module.average_precision_score(scores.is_out, scores.both)),
-        "torchmetrics": _torchmetrics(lambda module: module.binary_average_precision(scores.tensor, scores.target)),
+        "scikit-learn": _from(
+            "scikit-learn", lambda module: module.average_precision_score(scores.is_out, scores.both)
+        ),
+        "torchmetrics": _from(
+            "torchmetrics", lambda module: module.binary_average_precision(scores.tensor, scores.target)
+        ),
     }
     return Contest(partial(metrics.aupr, *scores.sides), peers)
 
 
 def fpr_at_tpr(count: int) -> Contest:
     scores = Scores.draw(count)
-    peers = {"scikit-learn": _sklearn(partial(_sklearn_fpr, scores))}
+    peers = {"scikit-learn": _from("scikit-learn", partial(_sklearn_fpr, scores))}
     return Contest(partial(metrics.fpr_at_tpr, *scores.sides), peers)
 
 
@@ -87,8 +108,8 @@ def ood_metrics(count: int) -> Contest:
         ]
 
     peers = {
-        "scikit-learn": _sklearn(sklearn),
-        "torchmetrics": _torchmetrics(torchmetrics),
+        "scikit-learn": _from("scikit-learn", sklearn),
+        "torchmetrics": _from("torchmetrics", torchmetrics),
         "pytorch-ood": published("pytorch-ood", partial(_pytorch_ood, scores)),
     }
     return Contest(partial(metrics.ood_metrics, *scores.sides), peers)
@@ -104,12 +125,31 @@ def histogram(count: int) -> Contest:
     return Contest(ours, {}, {"exact": partial(metrics.ood_metrics, *scores.sides)})
 
 
-def _sklearn(metric: Any) -> Entry:
-    return published("scikit-learn", lambda module: partial(metric, module))
+def expected_calibration_error(count: int) -> Contest:
+    predictions = Predictions.draw(count)
+    peers = {
+        "torchmetrics": _from(
+            "torchmetrics",
+            lambda module: module.multiclass_calibration_error(*predictions.in_torch, CLASSES, BINS, norm="l1"),
+        )
+    }
+    return Contest(partial(metrics.expected_calibration_error, *predictions.in_jax, bins=BINS), peers)
 
 
-def _torchmetrics(metric: Any) -> Entry:
-    return published("torchmetrics", lambda module: partial(metric, module))
+def brier_score(count: int) -> Contest:
+    predictions = Predictions.draw(count)
+    p, labels = (tensor.numpy() for tensor in predictions.in_torch)
+    peers = {
+        "scikit-learn": _from(
+            "scikit-learn",
+            lambda module: module.brier_score_loss(labels, p, labels=range(CLASSES), scale_by_half=False),
+        )
+    }
+    return Contest(partial(metrics.brier_score, *predictions.in_jax), peers)
+
+
+def _from(source: str, metric: Any) -> Entry:
+    return published(source, lambda module: partial(metric, module))
 
 
 def _sklearn_fpr(scores: Scores, module: ModuleType) -> Any:

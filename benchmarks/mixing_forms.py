@@ -28,9 +28,19 @@ def lam(shape: tuple[int, ...]) -> torch.Tensor:
 
 def box(shape: tuple[int, ...], side: int) -> tuple[torch.Tensor, ...]:
     """Top, bottom, left and right of boxes such as the definition draws in a square."""
-    half = (side * (1 - lam(shape)).sqrt()).long() // 2
-    center = torch.randint(side, (2, *shape))
-    return tuple((center[axis] + sign * half).clamp(0, side) for axis in (0, 1) for sign in (-1, 1))
+    half = (side * np.sqrt(1 - np.random.beta(1.0, 1.0, shape))).astype(np.int64) // 2  # noqa: NPY002
+    center = np.random.randint(side, size=(2, *shape))  # noqa: NPY002
+    edges = np.clip([center[0] - half, center[0] + half, center[1] - half, center[1] + half], 0, side)
+    return torch.from_numpy(edges).unbind()
+
+
+def for_each_row(n: int, of_groups: torch.Tensor) -> torch.Tensor:
+    return of_groups.repeat_interleave(n // len(of_groups), dim=0)
+
+
+def partners_in_groups(n: int, groups: int) -> torch.Tensor:
+    starts = torch.arange(0, n, n // groups)[:, None]
+    return (starts + torch.rand(groups, n // groups).argsort(dim=1)).flatten()
 
 
 @jax.jit

@@ -64,25 +64,27 @@ def mixup(n: int, side: int) -> Contest:
 
 def cutmix(dtype: str, n: int, side: int) -> Contest:
     images = Images.draw(n, side, dtype)
-    mixing = compile_torch(forms.pasted)
-    peers = definitions_of(images, "CutMix") | {
+    plain = ours(forms.plain_cutmix, images)
+    return Contest(ours(ood_jax.cutmix, images), cutmix_peers(images), {PLAIN: plain}, of_mixing(images.nhwc))
+
+
+def cutmix_peers(images: Images) -> dict[str, Entry]:
+    mixing, (n, *_, side) = compile_torch(forms.pasted), images.nchw.shape
+    return definitions_of(images, "CutMix") | {
         COMPILED: compiled(lambda: mixing(images.nchw, forms.box((), side), torch.randperm(n))),
         "torchvision": _torchvision("CutMix", images),
         "timm": _timm(images, mixup_alpha=0.0, cutmix_alpha=1.0),
     }
-    return Contest(
-        ours(ood_jax.cutmix, images), peers, {PLAIN: ours(forms.plain_cutmix, images)}, of_mixing(images.nhwc)
-    )
 
 
 def cutmix_nchw(n: int, side: int) -> Contest:
     images = Images.draw(n, side, "float32")
     images = images._replace(nhwc=jnp.asarray(images.nchw.numpy()))
     run = ours(partial(ood_jax.cutmix, data_format="NCHW"), images)
-    return Contest(run, definitions_of(images, "CutMix"), work=of_mixing(images.nhwc))
+    return Contest(run, cutmix_peers(images), work=of_mixing(images.nhwc))
 
 
-def mixup_rows(n: int, side: int) -> Contest:
+def mixup_per_example(n: int, side: int) -> Contest:
     images = Images.draw(n, side, "float32")
     mixing = compile_torch(forms.mixed)
     peers = {
@@ -93,7 +95,7 @@ def mixup_rows(n: int, side: int) -> Contest:
     return Contest(ours(partial(ood_jax.mixup, per_example=True), images), peers, work=of_mixing(images.nhwc))
 
 
-def cutmix_rows(n: int, side: int) -> Contest:
+def cutmix_per_example(n: int, side: int) -> Contest:
     images = Images.draw(n, side, "float32")
     mixing = compile_torch(forms.pasted)
     peers = {
@@ -105,17 +107,23 @@ def cutmix_rows(n: int, side: int) -> Contest:
 
 
 def grouped(name: str, n: int, side: int) -> Contest:
-    """No peer mixes in groups; whoever needs them takes the definition of each."""
+    """No peer mixes in groups; whoever needs them takes the definition of each, or compiles it with partners inside."""
     images = Images.draw(n, side, "float32")
     mixing = definitions.mixup_data if name == "mixup" else definitions.CutMix()
     parts = list(zip(images.nchw.chunk(GROUPS), images.labels_torch.chunk(GROUPS), strict=True))
+    mix, draw = (forms.mixed, forms.lam) if name == "mixup" else (forms.pasted, partial(forms.box, side=side))
+    of_all = compile_torch(mix)
 
-    def of_parts() -> Any:
-        mixed = [mixing(*part) for part in parts]
-        return torch.cat([x for x, *_ in mixed]), [rest for _, *rest in mixed]
+    def with_drawn() -> torch.Tensor:
+        drawn = jax.tree.map(partial(forms.for_each_row, n), draw((GROUPS, 1, 1, 1)))
+        return of_all(images.nchw, drawn, forms.partners_in_groups(n, GROUPS))
 
+    peers: dict[str, Entry] = {
+        DEFINITION: lambda: [mixing(*part) for part in parts],
+        COMPILED: compiled(with_drawn),
+    }
     run = ours(partial(getattr(ood_jax, name), groups=GROUPS), images)
-    return Contest(run, {DEFINITION: of_parts}, work=of_mixing(images.nhwc))
+    return Contest(run, peers, work=of_mixing(images.nhwc))
 
 
 BUILDERS: dict[str, Callable[[int, int], Contest]] = {
@@ -123,8 +131,8 @@ BUILDERS: dict[str, Callable[[int, int], Contest]] = {
     "cutmix float32": partial(cutmix, "float32"),
     "cutmix uint8": partial(cutmix, "uint8"),
     "cutmix float32 NCHW": cutmix_nchw,
-    "mixup per example": mixup_rows,
-    "cutmix per example": cutmix_rows,
+    "mixup per example": mixup_per_example,
+    "cutmix per example": cutmix_per_example,
     f"mixup in {GROUPS} groups": partial(grouped, "mixup"),
     f"cutmix in {GROUPS} groups": partial(grouped, "cutmix"),
 }

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from .compare import Change
+from .compare import Comparison
 from .record import LIMIT, Grown, Measured, Record, Started
 from .startup import IMPORT
 from .themes import ALLOCATORS, THEMES
-from .timing import Quartiles
+from .timing import Quartiles, exponent
 
 COMPILE_LIMIT = 0.5  # seconds, for any public function
 
@@ -19,26 +19,22 @@ _ALLOCATOR_NOTES = {
 
 
 def page(record: Record) -> str:
-    return "\n\n".join(["# Speed", _about(record), *_sections(record)]) + "\n"
+    return "\n\n".join(["# Speed", _about(record), *_sections(record), *_failures(record)]) + "\n"
 
 
-def comparison(changes: Sequence[Change]) -> str:
+def comparison(found: Comparison) -> str:
     """What `--against` found."""
-    if not changes:
-        return "Against the stored run no ratio changed by more than its spread."
-    rows = [
-        [
-            f"{change.theme}: {change.name} ({change.allocator})",
-            change.to,
-            _ratio(change.before),
-            _ratio(change.after),
-            f"{change.factor:.2f}",
+    told = f"{found.compared} ratios and exponents compared; {len(found.changes)} changed by more than their spread."
+    parts = ["## Against the stored run", told]
+    if found.changes:
+        cells = [
+            [change.name, change.to, _ratio(change.before), _ratio(change.after), f"{change.factor:.2f}"]
+            for change in found.changes
         ]
-        for change in changes
-    ]
-    return "## Against the stored run\n\nAbove 1 is slower.\n\n" + table(
-        ["Row", "Ours / ", "before", "now", "now / before"], rows
-    )
+        parts += ["Above 1 is slower.", table(["Row", "Ours / ", "before", "now", "now / before"], cells)]
+    if found.missing:
+        parts.append("Of the stored run without anything to compare with: " + "; ".join(found.missing) + ".")
+    return "\n\n".join(parts)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -51,11 +47,12 @@ def _about(record: Record) -> str:
     about = record.about
     versions = ", ".join(f"{name} {number or 'not installed'}" for name, number in about["versions"].items())
     return (
-        f"{about['date']}, {about['cores']} cores ({about['machine']}, {about['system']}, {about['libc']}), "
+        f"{about['date']}, {about['cores']} cores ({about['machine']}, {about['system']}, {about['libc']}; load at the "
+        f"start {about['load']}), "
         f"jax on {about['jax_backend']}, torch on {about['torch_threads']} threads. {versions}.\n\n"
         "All contenders of a row take turns in one process. Ratios are ours / theirs of the same round, below 1 where "
-        "ours is faster: median, and quartiles in brackets. The limit is the larger of the bytes that must move over "
-        "the bandwidth and, for losses, one exponential a logit, both measured in the same rounds."
+        "ours is faster: median, and quartiles in brackets. The limit is the larger of passes over the bytes that must "
+        "move and, for losses, a pass of one exponential a logit, both measured in the same rounds."
     )
 
 
@@ -74,6 +71,12 @@ def _sections(record: Record) -> Iterator[str]:
         started = [item for item in record.startup if item.theme == key]
         if started:
             yield f"## Compilation and first calls\n\n{_startup(started)}"
+
+
+def _failures(record: Record) -> Iterator[str]:
+    if record.failed:
+        cells = [[item.name, item.theme, item.allocator, item.error.splitlines()[0]] for item in record.failed]
+        yield "## Not measured\n\n" + table(["What", "theme", "allocator", "why"], cells)
 
 
 def _ratios(rows: Sequence[Measured]) -> str:
@@ -126,21 +129,23 @@ def _figure(value: float) -> str:
 def _growth(grown: Sequence[Grown]) -> str:
     cells = [
         [
-            f"{item.name} by {item.size}",
+            item.title,
             who,
             f"{item.exponents[who]:.2f}",
+            f"{exponent(item.sizes[-2:], times[-2:]):.2f}",
             ", ".join(f"{size:,}: {_figure(1e3 * time)}" for size, time in zip(item.sizes, times, strict=True)),
         ]
         for item in grown
         for who, times in item.seconds.items()
     ]
-    return table(["Time of", "whose", "exponent", "size: milliseconds"], cells)
+    # Of small sizes a call costs the same whatever its size, so the last two tell more.
+    return table(["Time of", "whose", "exponent", "of the last two", "size: milliseconds"], cells)
 
 
 def _import_adds(row: Measured) -> str:
     if row.name != IMPORT:
         return ""
-    added = row.seconds["ours"].median - row.seconds["jax"].median
+    added = (row.ratios["jax"].median - 1) * row.seconds["jax"].median  # of the same round, which scatters less
     return f"`import ood_jax` adds {1e3 * added:.0f} ms to `import jax, jax.numpy`."
 
 

@@ -9,18 +9,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import torch
 
 import ood_jax
-from parity import definitions
 
 from . import mixing_forms as forms
 from .limit import of_mixing
-from .mixing_rows import Images, keys
-from .row import COMPILED, DEFINITION, Contest, Entry, Row, compile_torch, compiled
+from .mixing_rows import CLASSES, Images, keys
+from .row import COMPILED, DEFINITION, Contest, Entry, Row, compile_torch, compiled, published
 from .timing import Run
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# (x / 255 - mean) / std, which a compiler makes of it where it sees the numbers, so all get it.
+SCALE, OFFSET = (1 / (255 * STD)).astype(np.float32), (-MEAN / STD).astype(np.float32)
 
 
 def pipeline_rows(*, quick: bool) -> Iterator[Row]:
@@ -48,10 +50,9 @@ def pipeline(name: str, n: int, side: int) -> Contest:
         return lambda: step(next(some), images.nhwc, images.labels)
 
     normalise_torch = _normaliser()
-    mixing_torch = definitions.mixup_data if name == "mixup" else definitions.CutMix()
 
-    def theirs() -> Any:
-        return mixing_torch(normalise_torch(images.nchw), images.labels_torch)
+    def normalised(mixing: Any) -> Run:
+        return lambda: mixing(normalise_torch(images.nchw), images.labels_torch)
 
     mix, draw = (forms.mixed, forms.lam) if name == "mixup" else (forms.pasted, partial(forms.box, side=side))
     orders = {
@@ -63,18 +64,30 @@ def pipeline(name: str, n: int, side: int) -> Contest:
         apply = compile_torch(order)
         return compiled(lambda: apply(images.nchw, draw(()), torch.randperm(n)))
 
+    in_a_class = "MixUp" if name == "mixup" else "CutMix"
+    alphas = {"mixup_alpha": float(name == "mixup"), "cutmix_alpha": float(name == "cutmix")}
+    sources: dict[str, Callable[[Any], Any]] = {
+        DEFINITION: lambda module: module.mixup_data if name == "mixup" else module.CutMix(),
+        "incerto": lambda module: module.mixup_data if name == "mixup" else module.CutMix(),
+        "torchvision": lambda module: getattr(module, in_a_class)(alpha=1.0, num_classes=CLASSES),
+        "timm": lambda module: module.Mixup(num_classes=CLASSES, label_smoothing=0.0, **alphas),
+    }
+    peers = {
+        source: published(source, partial(lambda make, module: normalised(make(module)), make))
+        for source, make in sources.items()
+    }
     return Contest(
         ours(mixed_first),
-        {DEFINITION: theirs, **{title: theirs_compiled(order) for title, order in orders.items()}},
+        {**peers, **{title: theirs_compiled(order) for title, order in orders.items()}},
         {"ours, normalised first": ours(normalised_first)},
         work=of_mixing(images.nhwc, mixed_bytes=2 * images.nhwc.size),
     )
 
 
 def normalise(x: jax.Array) -> jax.Array:
-    return ((x / 255 - jnp.array(MEAN)) / jnp.array(STD)).astype(jnp.bfloat16)
+    return (x * jnp.asarray(SCALE) + jnp.asarray(OFFSET)).astype(jnp.bfloat16)
 
 
 def _normaliser() -> Callable[[torch.Tensor], torch.Tensor]:
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    return lambda x: ((x / 255 - mean) / std).bfloat16()
+    scale, offset = (torch.from_numpy(values)[:, None, None] for values in (SCALE, OFFSET))
+    return lambda x: (x * scale + offset).bfloat16()

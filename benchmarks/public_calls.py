@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import ood_jax
 from ood_jax import metrics, scores
+
+from .plain_losses import mean_cross_entropy
 
 MODULES = (ood_jax, scores, metrics)
 
@@ -72,10 +73,6 @@ def _key() -> jax.Array:
     return jax.random.key(0)
 
 
-def _mean_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-
 def _network(x: jax.Array) -> jax.Array:
     return x @ jnp.asarray(KERNEL)
 
@@ -106,7 +103,7 @@ CALLS: Mapping[str, Callable[[], tuple[Any, ...]]] = {
     "ood_jax.free_energy": lambda: (LOGITS,),
     "ood_jax.kornia_box": lambda: (LAM, (np.float32(0.3), np.float32(0.4)), (32, 32)),
     "ood_jax.mixup": lambda: (_key(), IMAGES, _labels(32)),
-    "ood_jax.mixup_criterion": lambda: (_mean_cross_entropy, LOGITS, LABELS, LABELS[::-1], LAM),
+    "ood_jax.mixup_criterion": lambda: (mean_cross_entropy, LOGITS, LABELS, LABELS[::-1], LAM),
     "ood_jax.mixup_cross_entropy": lambda: (LOGITS, LABELS, LABELS[::-1], LAM),
     "ood_jax.outlier_exposure_loss": lambda: (LOGITS, LABELS, LOGITS),
     "ood_jax.soft_targets": lambda: (ood_jax.mixup(_key(), IMAGES, _labels(32)), 10),

@@ -1,6 +1,6 @@
 """A run of the suite as plain data, which is what is stored, shown and compared.
 
-The schema: `about` says when, where and with what; `rows`, `growth` and `startup` are lists of the types below.
+The schema: `about` says when, where and with what; the other members of a record are lists of the types below.
 """
 
 import json
@@ -64,6 +64,10 @@ class Grown(NamedTuple):
     seconds: Mapping[str, list[float]]
     exponents: Mapping[str, float]
 
+    @property
+    def title(self) -> str:
+        return f"{self.name} by {self.size}"
+
 
 class Started(NamedTuple):
     """A public function's seconds to be lowered, compiled, and called for the first time."""
@@ -75,11 +79,21 @@ class Started(NamedTuple):
     first_call: float
 
 
+class Failed(NamedTuple):
+    """What was to be measured, and what came of it."""
+
+    theme: str
+    name: str
+    allocator: str
+    error: str
+
+
 class Record(NamedTuple):
     about: Mapping[str, Any]
     rows: list[Measured]
     growth: list[Grown]
     startup: list[Started]
+    failed: list[Failed]
 
 
 def measured(theme: str, name: str, allocator: str, contest: Contest, plan: timing.Plan) -> Measured:
@@ -113,6 +127,7 @@ def about(arguments: Mapping[str, Any]) -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "libc": " ".join(platform.libc_ver()),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "jax_backend": jax.default_backend(),
         "torch_threads": torch.get_num_threads(),
@@ -122,7 +137,7 @@ def about(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(record: Record, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lists = {name: [item._asdict() for item in getattr(record, name)] for name in ("rows", "growth", "startup")}
+    lists = {name: [item._asdict() for item in getattr(record, name)] for name in Record._fields[1:]}
     path.write_text(json.dumps({"about": record.about, **lists}, indent=1) + "\n")
 
 
@@ -137,8 +152,8 @@ def read(path: Path) -> Record:
         rows = [
             Measured(**row | {part: _quartiles(row[part]) for part in ("seconds", "ratios")}) for row in found["rows"]
         ]
-        growth = [Grown(**item) for item in found["growth"]]
-        return Record(found["about"], rows, growth, [Started(**item) for item in found["startup"]])
+        growth, started = [Grown(**item) for item in found["growth"]], [Started(**item) for item in found["startup"]]
+        return Record(found["about"], rows, growth, started, [Failed(**item) for item in found["failed"]])
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not hold a run that `--json` stored: {error!r}") from error
 
@@ -146,12 +161,8 @@ def read(path: Path) -> Record:
 def join(records: Iterable[Record], about: Mapping[str, Any]) -> Record:
     """One record of several processes'."""
     parts = list(records)
-    return Record(
-        about,
-        [row for part in parts for row in part.rows],
-        [item for part in parts for item in part.growth],
-        [item for part in parts for item in part.startup],
-    )
+    lists = ([item for part in parts for item in getattr(part, name)] for name in Record._fields[1:])
+    return Record(about, *lists)
 
 
 def _quartiles(by_name: Mapping[str, list[float]]) -> dict[str, timing.Quartiles]:

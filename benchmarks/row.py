@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 
-from parity.published import load
+from parity.published import SOURCES, load
 
 from . import timing
 from .limit import Work
@@ -53,12 +53,14 @@ class Row(NamedTuple):
 
 
 def published(source: str, make: Callable[[ModuleType], Run]) -> Entry:
-    """A contender from an installed library."""
-    try:
-        module = load(source)
-    except ModuleNotFoundError:
+    """A contender from an installed library, whose version may be another than the one this was written for."""
+    if SOURCES[source].installed is None:
         return "not installed"
-    return attempted(make(module), "fails")
+    try:
+        run = make(load(source))
+    except Exception as error:
+        return f"fails: {type(error).__name__}"
+    return attempted(run, "fails")
 
 
 def compiled(run: Run) -> Entry:

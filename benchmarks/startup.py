@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -46,14 +46,13 @@ def import_rows(*, quick: bool) -> Iterator[Row]:
     yield Row(IMPORT, build, budget=30)
 
 
-def measure(names: Iterable[str], *, quick: bool) -> Iterator[tuple[str, Startup]]:
+def measure(name: str, *, repeats: int) -> Startup:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     # A worker that takes one task and goes is a fresh process.
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        for name in names:
-            found = [pool.submit(start, name).result() for _ in range(1 if quick else REPEATS)]
-            yield name, Startup(*map(min, zip(*found, strict=True)))
+        found = [pool.submit(start, name).result() for _ in range(repeats)]
+    return Startup(*map(min, zip(*found, strict=True)))
 
 
 def start(name: str) -> Startup:

@@ -6,6 +6,7 @@ with calls that nobody times.
 """
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +24,14 @@ class Plan(NamedTuple):
 
     Attributes:
       budget: for all rounds of a row, from which follows how many there are,
-      fewest, most: between these.
+      fewest, most: between these, both even, for rounds come in pairs.
       untimed: the calls that begin a turn: at least this long, and at least one.
       timed: the calls that are timed, likewise; a turn's time is their mean.
     """
 
     budget: float = 1.0
-    fewest: int = 5
-    most: int = 25
+    fewest: int = 6
+    most: int = 24
     untimed: float = 0.008
     timed: float = 0.008
 
@@ -61,14 +62,14 @@ def take_turns(runs: Mapping[str, Run], plan: Plan, clock: Clock = time.perf_cou
 
 
 def round_count(plan: Plan, seconds_a_round: float) -> int:
-    return min(plan.most, max(plan.fewest, int(plan.budget / max(seconds_a_round, 1e-9))))
+    pairs = int(plan.budget / max(2 * seconds_a_round, 1e-9))
+    return min(plan.most, max(plan.fewest, 2 * pairs))
 
 
 def order(names: Sequence[str], index: int) -> list[str]:
-    """Another contender begins each pair of rounds, of which the second runs backwards: all follow on all sides."""
-    first = index // 2 % len(names)
-    rotated = [*names[first:], *names[:first]]
-    return rotated[::-1] if index % 2 else rotated
+    """Each pair of rounds has an order of its own, the second of them backwards: all follow on all, sooner or later."""
+    shuffled = random.Random(index // 2).sample(names, len(names))
+    return shuffled[::-1] if index % 2 else shuffled
 
 
 def turn(run: Run, plan: Plan, clock: Clock) -> float:
@@ -91,7 +92,10 @@ def quartiles(values: Sequence[float]) -> Quartiles:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Quartiles:
-    """Ours over theirs of the same round, so that a load on the machine meets both."""
+    """Ours over theirs of the same round, so that what the machine does in the meantime meets both.
+
+    Not alike, though: PyTorch's threads wait for each other at every step, so beside other programs it slows down more.
+    """
     return quartiles([a / b for a, b in zip(ours, theirs, strict=True)])
 
 

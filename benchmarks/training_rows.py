@@ -20,7 +20,8 @@ from torch.nn import functional
 import ood_jax
 from parity import definitions
 
-from .row import COMPILED, DEFINITION, Contest, Entry, Row, compiled
+from .plain_losses import mean_cross_entropy
+from .row import DEFINITION, Contest, Entry, Row, compile_torch, compiled
 
 CLASSES, WIDTH, SIDE, RATE = 10, 16, 32, 0.01
 
@@ -79,7 +80,7 @@ def contest(n: int, pair: Pair) -> Contest:
     plain = Pair(_plain_both, _torch_plain_both) if pair.outliers else Pair(_plain, _torch_plain)
     peers: dict[str, Entry] = {
         DEFINITION: TorchRun(pair.definition, in_torch),
-        COMPILED: compiled(TorchRun(pair.definition, in_torch, compiles=True)),
+        "network compiled": compiled(TorchRun(pair.definition, in_torch, compiles=True)),
     }
     without: dict[str, Entry] = {
         "JAX without": JaxRun(plain.ours, in_jax),
@@ -119,7 +120,7 @@ class TorchRun:
     def __init__(self, method: Method, batch: Batch, *, compiles: bool = False) -> None:
         network = TorchNetwork()
         self._optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9)
-        apply: Any = torch.compile(network, dynamic=False, fullgraph=True) if compiles else network
+        apply: Any = compile_torch(network) if compiles else network
         self._loss = partial(method, apply, batch)
 
     def __call__(self) -> torch.Tensor:
@@ -134,16 +135,12 @@ def _nchw(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-
 def _plain(key: jax.Array, network: Any, batch: Batch) -> jax.Array:
-    return _cross_entropy(network(batch.x), batch.y)
+    return mean_cross_entropy(network(batch.x), batch.y)
 
 
 def _plain_both(key: jax.Array, network: Any, batch: Batch) -> jax.Array:
-    return _cross_entropy(_both(network, batch)[0], batch.y)
+    return mean_cross_entropy(_both(network, batch)[0], batch.y)
 
 
 def _both(network: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:

@@ -5,6 +5,7 @@ It is started by `python -m benchmarks`, with the environment that the theme nee
 
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,32 @@ from .row import Row
 
 def main(theme: str, allocator: str, names: Sequence[str], quick: bool, path: Path) -> None:
     plan = timing.QUICK if quick else timing.Plan()
-    rows, growth, functions = [], [], []
+    found = record.Record({}, [], [], [], [])
     for item in themes.items(quick=quick):
-        if item.theme != theme or item.name not in names:
-            continue
-        if isinstance(item.what, Row):
-            for_row = plan._replace(budget=item.what.budget)
-            row = record.measured(theme, item.name, allocator, item.what.build(), for_row)
-            rows.append(row)
-            tell(item.name, f"{1e3 * row.seconds['ours'].median:.3f} ms, {row.rounds} rounds")
-            torch._dynamo.reset()  # a program limit counts all shapes of a function that this process has met
-        elif isinstance(item.what, Sweep):
-            growth.append(grown(theme, item.what, plan))
-            tell(item.name, f"exponents {growth[-1].exponents}")
-        else:
-            functions.append(item.name)
-    started = []
-    for name, figures in startup.measure(functions, quick=quick):
-        started.append(record.Started(theme, name, *figures))
-        tell(name, f"{figures.compile:.3f} s to compile")
-    record.write(record.Record({}, rows, growth, started), path)
+        if item.theme == theme and item.name in names:
+            try:
+                measure(item, allocator, plan, found)
+            except Exception as error:  # the others are to be measured nevertheless
+                traceback.print_exc()
+                found.failed.append(record.Failed(theme, item.name, allocator, f"{type(error).__name__}: {error}"))
+            record.write(found, path)  # after each, for the process may be killed at the next
+
+
+def measure(item: themes.Item, allocator: str, plan: timing.Plan, found: record.Record) -> None:
+    if isinstance(item.what, Row):
+        row = record.measured(
+            item.theme, item.name, allocator, item.what.build(), plan._replace(budget=item.what.budget)
+        )
+        found.rows.append(row)
+        tell(item.name, f"{1e3 * row.seconds['ours'].median:.3f} ms, {row.rounds} rounds")
+        torch._dynamo.reset()  # a program limit counts all shapes of a function that this process has met
+    elif isinstance(item.what, Sweep):
+        found.growth.append(grown(item.theme, item.what, plan))
+        tell(item.name, f"exponents {found.growth[-1].exponents}")
+    else:
+        figures = startup.measure(item.name, repeats=1 if plan == timing.QUICK else startup.REPEATS)
+        found.startup.append(record.Started(item.theme, item.name, *figures))
+        tell(item.name, f"{figures.compile:.3f} s to compile")
 
 
 def grown(theme: str, sweep: Sweep, plan: timing.Plan) -> record.Grown:

@@ -5,41 +5,47 @@ import numpy as np
 import pytest
 
 from benchmarks import limit
-from benchmarks.limit import Work
+from benchmarks.limit import Pass, Work
 
 
 def test_mixing_reads_and_writes_the_batch_once():
     images = np.zeros((2, 4, 4, 3), np.float32)
-    assert limit.of_mixing(images).moved == (2 * 96 * 4,)
-    assert limit.of_mixing(images.astype(np.uint8), mixed_bytes=2 * 96).moved == (3 * 96,)
+    assert limit.of_mixing(images).moved == (Pass(96 * 4, 96 * 4),)
+    assert limit.of_mixing(images.astype(np.uint8), mixed_bytes=2 * 96).moved == (Pass(96, 2 * 96),)
 
 
 def test_losses_read_logits_write_gradients_and_need_their_exponentials():
     work = limit.of_loss([(8, 10), (4, 10)], "bfloat16")
-    assert work == Work((2 * 80 * 2, 2 * 40 * 2), ((8, 10), (4, 10)), "bfloat16")
+    assert work == Work((Pass(160, 160), Pass(80, 80)), ((8, 10), (4, 10)), "bfloat16")
+    # Class probabilities are read, and nothing is written for them.
+    assert limit.of_loss([(8, 10)], "float32", [np.ones((8, 10), np.float32)]).moved == (Pass(320, 320), Pass(320, 0))
 
 
 def test_probes_move_what_the_work_says():
-    found = limit.probes(Work((800, 80), ((3, 5), (2, 7)), "bfloat16"))
+    work = Work((Pass(400, 400), Pass(40, 80), Pass(80, 0)), ((3, 5), (2, 7)), "bfloat16")
+    found = limit.probes(work)
     assert set(found) == {f"{kind}, {by}" for kind in ("bytes", "exponentials") for by in ("JAX", "PyTorch")}
     for by in ("JAX", "PyTorch"):
         written = found[f"bytes, {by}"]()
-        assert [array.nbytes for array in written] == [400, 40]  # as many bytes are read
+        assert [array.nbytes for array in written] == [400, 80, 4]  # of a sum, one number
         exponentials = found[f"exponentials, {by}"]()
         assert [tuple(array.shape) for array in exponentials] == [(3, 5), (2, 7)]
         assert all("bfloat16" in str(array.dtype) for array in exponentials)
 
 
 def test_probes_compute_what_they_are_for():
-    found = limit.probes(Work((80,), ((3, 5),)))
-    scaled, exponentials = found["bytes, JAX"]()[0], found["exponentials, JAX"]()[0]
-    assert np.unique(scaled) == 1.5
+    found = limit.probes(Work((Pass(40, 40), Pass(80, 0)), ((3, 5),)))
+    exponentials = found["exponentials, JAX"]()[0]
+    for by in ("JAX", "PyTorch"):
+        scaled, total = found[f"bytes, {by}"]()
+        assert np.unique(scaled) == 1.5
+        assert total == 80 / 4  # all of it was read
     np.testing.assert_allclose(exponentials, np.exp(jax.random.normal(jax.random.key(0), (3, 5))), rtol=1e-5)
     np.testing.assert_allclose(found["exponentials, PyTorch"]()[0], exponentials, rtol=1e-5)
 
 
 def test_without_exponentials_only_bytes_are_probed():
-    assert {name.partition(",")[0] for name in limit.probes(Work((80,)))} == {"bytes"}
+    assert {name.partition(",")[0] for name in limit.probes(Work((Pass(40, 40),)))} == {"bytes"}
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from benchmarks import compare, page, record, timing
-from benchmarks.record import Grown, Measured, Record, Started
+from benchmarks.record import Failed, Grown, Measured, Record, Started
 from benchmarks.row import Contest
 from benchmarks.timing import Plan, Quartiles
 
 ABOUT = {
-    "date": "2026-01-01", "cores": 2, "machine": "x", "system": "y", "libc": "z", "jax_backend": "cpu",
+    "date": "2026-01-01", "cores": 2, "load": 0.5, "machine": "x", "system": "y", "libc": "z", "jax_backend": "cpu",
     "torch_threads": 2, "versions": {"jax": "0.10", "timm": None},
 }  # fmt: skip
 ROUNDS = 15
@@ -37,26 +37,28 @@ def run(seed=0, slower=None, noise=0.05):
             )
         )
     growth = [Grown("growth", "mixup", "N", [8, 16], {"ours": [0.1, 0.2]}, {"ours": 1.0})]
-    return Record(ABOUT, rows, growth, [Started("startup", "ood_jax.mixup", 0.1, 0.6, 0.8)])
+    return Record(ABOUT, rows, growth, [Started("startup", "ood_jax.mixup", 0.1, 0.6, 0.8)], [])
 
 
 def test_a_planted_regression_is_found_and_nothing_else():
-    found = compare.changes(run(), run(seed=1, slower=7))
-    assert {(change.name, change.to) for change in found} == {("row 7", "limit"), ("row 7", "the fastest peer")}
+    found, compared, missing = compare.compared(run(), run(seed=1, slower=7))
+    assert (compared, missing) == (12 * 2 + 2, [])
+    row = "mixing: row 7 (default)"
+    assert {(change.name, change.to) for change in found} == {(row, "limit"), (row, "definition")}
     assert all(change.factor == pytest.approx(1.5, rel=0.1) for change in found)
 
 
 def test_an_improvement_is_found_and_comes_last():
     before, after = run(slower=3), run(seed=1, slower=7)
-    found = compare.changes(before, after)
-    assert [change.name for change in found] == ["row 7"] * 2 + ["row 3"] * 2
+    found = compare.compared(before, after).changes
+    assert [change.name for change in found] == [f"mixing: row {number} (default)" for number in (7, 7, 3, 3)]
     assert found[-1].factor < 1
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.3, 0.6])
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_noise_is_no_change(seed, noise):
-    assert compare.changes(run(noise=noise), run(seed=seed, noise=noise)) == []
+    assert compare.compared(run(noise=noise), run(seed=seed, noise=noise)).changes == []
 
 
 def test_a_change_within_the_spread_is_none():
@@ -76,24 +78,69 @@ def test_another_fastest_peer_is_compared_as_the_fastest():
         )
         for row in before.rows
     ]
-    found = compare.changes(before, before._replace(rows=rows))
-    assert {change.to for change in found} == {"the fastest peer"}
+    found = compare.compared(before, before._replace(rows=rows)).changes
+    assert {change.to for change in found} == {"incerto, before definition"}
     assert len(found) == len(rows)
 
 
 def test_rows_that_one_run_lacks_are_left_out():
     before = run()
     other = [row._replace(allocator="raised") for row in run(seed=1, slower=7).rows]
-    assert compare.changes(before, before._replace(rows=other)) == []
+    found, compared, missing = compare.compared(before, before._replace(rows=other))
+    assert (found, compared) == ([], 2)  # the function and the sweep
+    assert missing == [f"mixing: row {number} (default)" for number in range(12)]
+
+
+def without(who, found):
+    """The run as it would be if a peer were not installed."""
+    rows = [
+        row._replace(
+            ratios={name: ratio for name, ratio in row.ratios.items() if name != who},
+            peers=[name for name in row.peers if name != who],
+        )
+        for row in found.rows
+    ]
+    return found._replace(rows=rows)
+
+
+def test_a_peer_that_one_run_lacks_is_left_out():
+    # The fastest of the stored run is not there: ours did not become faster than the next.
+    for before, after in ((run(), without("definition", run())), (without("definition", run()), run())):
+        found, compared, missing = compare.compared(before, after)
+        assert (found, compared, missing) == ([], 12 * 2 + 2, [])
+
+
+def test_rows_without_limit_and_peers_are_compared_with_what_is_beside():
+    before = without("limit", run())
+    before = before._replace(rows=[row._replace(peers=[]) for row in before.rows])
+    after = without("limit", run(seed=1, slower=7))
+    after = after._replace(rows=[row._replace(peers=[]) for row in after.rows])
+    assert {change.to for change in compare.compared(before, after).changes} == {"definition", "incerto"}
+
+
+def test_compile_times_and_exponents_are_compared():
+    names = ("a", "b", "c")
+    before = run()._replace(startup=[Started("startup", name, 0.1, 0.2, 0.3) for name in names])
+    late = [item._replace(compile=2 * item.compile) for item in before.startup]  # on a slower machine
+    steep = [item._replace(exponents={"ours": 1.3}) for item in before.growth]
+    found = compare.compared(before, before._replace(startup=late, growth=steep)).changes
+    assert [(change.name, change.to) for change in found] == [("mixup by N", "exponent")]
+    late[1] = late[1]._replace(compile=60.0)
+    found = compare.compared(before, before._replace(startup=late)).changes
+    assert [(change.name, change.to) for change in found] == [("b", "the median function")]
 
 
 def test_a_run_survives_being_stored(tmp_path):
     path = tmp_path / "folder" / "run.json"
-    record.write(run(), path)
-    assert record.read(path) == run()
+    stored = run()._replace(failed=[Failed("mixing", "row 12", "default", "ValueError: no")])
+    record.write(stored, path)
+    assert record.read(path) == stored
+    assert record.join([stored, run()], ABOUT).failed == stored.failed
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"about": {}, "rows": [{"name": 1}], "growth": [], "startup": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"about": {}, "rows": [{"name": 1}], "growth": [], "startup": [], "failed": []}']
+)
 def test_another_file_is_told(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)
@@ -112,7 +159,7 @@ def test_the_page_has_everything():
     assert f"| {row.ratios['definition'].median:.2f} (definition) |" in ratios
     assert ratios.endswith("| not installed |")
     assert "timm not installed" in text
-    assert "| mixup by N | ours | 1.00 | 8: 100, 16: 200 |" in text
+    assert "| mixup by N | ours | 1.00 | 1.00 | 8: 100, 16: 200 |" in text
     assert "1 of 1 take more than 0.5 s to compile" in text
     assert "| `ood_jax.mixup` | 0.60 | 0.10 | 0.80 |" in text
 
@@ -125,10 +172,36 @@ def test_the_page_tells_the_allocators_apart():
 
 
 def test_a_comparison_says_what_changed():
-    text = page.comparison(compare.changes(run(), run(seed=1, slower=7)))
-    assert "mixing: row 7 (default)" in text
+    text = page.comparison(compare.compared(run(), run(seed=1, slower=7)))
+    assert "26 ratios and exponents compared; 2 changed" in text
+    assert "| mixing: row 7 (default) | definition |" in text
     assert "row 6" not in text
-    assert "no ratio changed" in page.comparison([])
+    assert "without anything" not in text
+    text = page.comparison(compare.compared(run(), run()._replace(rows=[])))
+    assert "2 ratios and exponents compared; 0 changed" in text
+    assert "mixing: row 11 (default)." in text
+
+
+def test_what_failed_is_named_on_the_page():
+    failed = [Failed("mixing", "row 12", "default", "ValueError: no\nmore")]
+    assert "| row 12 | mixing | default | ValueError: no |" in page.page(run()._replace(failed=failed))
+    assert "Not measured" not in page.page(run())
+
+
+def test_the_import_adds_what_it_takes_longer_in_the_same_round():
+    samples = {"ours": [1.1, 2.4, 3.3], "jax": [1.0, 2.0, 3.0]}  # a tenth in most; the medians differ by 0.4
+    row = (
+        run()
+        .rows[0]
+        ._replace(
+            theme="startup",
+            name="import",
+            peers=[],
+            seconds={who: timing.quartiles(times) for who, times in samples.items()},
+            ratios={"jax": timing.ratio(samples["ours"], samples["jax"])},
+        )
+    )
+    assert "adds 200 ms" in page.page(run()._replace(rows=[row]))
 
 
 def test_a_contest_is_measured():

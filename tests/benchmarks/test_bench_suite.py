@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import ood_jax
-from benchmarks import public_calls, row, themes
-from benchmarks.__main__ import choose, main
+from benchmarks import mixing_forms, public_calls, record, row, themes, worker
+from benchmarks.__main__ import choose, main, run_worker
 from ood_jax import metrics
 from parity import published
 
@@ -86,7 +87,7 @@ def test_calls_have_the_arguments_of_their_functions(name):
 
 def test_a_missing_library_is_named_and_no_error(monkeypatch):
     source = SimpleNamespace(version="1.0", installed=None, extra="peers")
-    monkeypatch.setattr(published, "SOURCES", {**published.SOURCES, "timm": source})
+    monkeypatch.setattr(row, "SOURCES", {**published.SOURCES, "timm": source})
     assert row.published("timm", lambda module: pytest.fail("it is not there")) == "not installed"
 
 
@@ -96,6 +97,7 @@ def test_who_cannot_run_is_named_and_stops_nobody():
 
     assert row.compiled(run) == "does not compile: RuntimeError"
     assert row.published("definition", lambda module: run) == "fails: RuntimeError"
+    assert row.published("definition", lambda module: module.OfAnotherVersion) == "fails: AttributeError"
     assert row.compiled(int) is int
 
 
@@ -122,6 +124,40 @@ def test_mistakes_are_told_before_anything_runs(arguments, message, capsys):
         main(arguments)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_row_that_fails_is_named_and_the_others_are_measured(monkeypatch, tmp_path):
+    def broken():
+        raise ValueError("no such row")
+
+    items = [
+        themes.Item("sampling", name, row.Row(name, build))
+        for name, build in (("bad", broken), ("good", lambda: row.Contest(lambda: 0, {})))
+    ]
+    monkeypatch.setattr(themes, "items", lambda *, quick: items)
+    worker.main("sampling", "default", ["bad", "good"], True, tmp_path / "record.json")
+    found = record.read(tmp_path / "record.json")
+    assert [each.name for each in found.rows] == ["good"]
+    assert found.failed == [record.Failed("sampling", "bad", "default", "ValueError: no such row")]
+
+
+def test_a_process_that_dies_leaves_what_it_had_measured(monkeypatch):
+    left = record.Record({}, [], [record.Grown("growth", "mixup", "N", [1], {}, {})], [], [])
+
+    def dies(command, **_):
+        record.write(left, Path(json.loads(command[-1])["path"]))
+        return SimpleNamespace(returncode=-9)
+
+    monkeypatch.setattr(subprocess, "run", dies)
+    found = run_worker("growth", "default", ["mixup by N", "cutmix by N"], quick=True)
+    assert found.growth == left.growth
+    assert found.failed == [record.Failed("growth", "cutmix by N", "default", "exit status -9")]
+
+
+def test_partners_stay_in_their_groups():
+    partner = mixing_forms.partners_in_groups(12, 3)
+    assert sorted(partner.tolist()) == list(range(12))
+    assert (partner // 4).tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_a_row_runs_end_to_end(tmp_path):
