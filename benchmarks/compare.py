@@ -37,7 +37,7 @@ class Comparison(NamedTuple):
     Attributes:
       changes: the worst first.
       compared: how many ratios and exponents both runs have.
-      missing: what only the stored run has, or could be compared with nothing.
+      missing: rows that only the stored run has, or that could be compared with nothing.
     """
 
     changes: list[Change]
