@@ -83,7 +83,7 @@ def _title(row: Measured) -> str:
 def _of_row(old: Measured, new: Measured) -> Iterator[Change]:
     """To the limit and to the fastest peer of those that both runs have; without either, to what is beside."""
     both = [who for who in old.ratios if who in new.ratios]
-    peers = [who for who in both if who in new.peers and who in old.peers]
+    peers = [who for who in both if who in new.peers]
     if LIMIT in both:
         yield Change(_title(new), LIMIT, old.ratios[LIMIT], new.ratios[LIMIT])
     if peers:
