@@ -94,9 +94,12 @@ def whole():
     return results
 
 
+# With groups of several a device, and of one; a single device is a case of its own where the axis has a name.
+DEVICE_COUNTS = {"auto": [2, 8], "explicit": [2, 8], "explicit, eager": [8], "shard_map": [1, 4, 8], "pmap": [1, 4, 8]}
+
+
 @pytest.mark.parametrize(
-    ("style", "devices"),
-    [(style, devices) for style in STYLES for devices in ([8] if style == "explicit, eager" else [1, 2, 4, 8])],
+    ("style", "devices"), [(style, devices) for style, counts in DEVICE_COUNTS.items() for devices in counts]
 )
 @BOTH
 def test_every_style_gives_the_single_device_result(name, style, devices, whole):
