@@ -11,14 +11,10 @@ from jaxtyping import Array, Bool, Float
 from .._dtypes import wide
 from .._platform import on_gpu
 from .._sharding import placed_like
-from .._sum import split_sum, split_sums
+from .._sum import plain_sums_do, split_sum, split_sums
 from ._exponentials import exp_difference, finite_or_zero, read_again, rounded
 from ._known import known
 from ._one_pass import largest_rest_and_targets
-
-# So many terms are summed in lanes and blocks that round each by little, even where all are alike, as smoothed targets
-# are: to two units in the last place on CPU, where 1,023 of them are off by up to thirteen.
-_MANY = 1024
 
 
 @jax.custom_jvp
@@ -140,12 +136,10 @@ def _in_passes(logits: Array, targets: Array) -> _Sums:
     largest = jnp.max(logits, axis=-1, keepdims=True).astype(wide(logits.dtype))
     logits, targets = _wide(logits, targets)
     exp = _exps(logits, finite_or_zero(largest))
-    # (A symbolic number of classes could be any.)
-    is_many = isinstance(logits.shape[-1], int) and logits.shape[-1] >= _MANY
-    return (_of_many if is_many else _of_few)(largest, exp, logits, targets)
+    return (_in_plain_sums if plain_sums_do(logits) else _in_split_sums)(largest, exp, logits, targets)
 
 
-def _of_few(largest: Array, exp: Array, logits: Array, targets: Array) -> _Sums:
+def _in_split_sums(largest: Array, exp: Array, logits: Array, targets: Array) -> _Sums:
     total, small = split_sums(exp)
     # 1 for the top. (For ties too, whose other targets do not matter.)
     other_targets = split_sum(targets - targets * jnp.floor(exp))
@@ -153,13 +147,14 @@ def _of_few(largest: Array, exp: Array, logits: Array, targets: Array) -> _Sums:
     return _Sums(largest, (total - 1) + small, other_targets, split_sum(targets), distance)
 
 
-def _of_many(largest: Array, exp: Array, logits: Array, targets: Array) -> _Sums:
+def _in_plain_sums(largest: Array, exp: Array, logits: Array, targets: Array) -> _Sums:
     """The same with one pass a sum."""
     (second,) = _as_others(exp)
     third, targets_again = _as_others(second, targets)
     (fourth,) = _as_others(third)
     rest = _sum(exp - jnp.floor(exp)) + (_sum(jnp.floor(second)) - 1)
-    at_top = _sum(targets_again * jnp.floor(third))
+    # (A product alone would become, of a single row, a matrix product, which adds up one term after the other.)
+    at_top = _sum(targets_again - targets_again * (1 - jnp.floor(third)))
     other_targets = _sum(targets - targets * jnp.floor(fourth))
     return _Sums(largest, rest, other_targets, other_targets + at_top, _sum(_distances(largest, logits, targets)))
 

@@ -19,6 +19,7 @@ from parity.published import SOURCES
 from parity.tolerances import TOLERANCES
 
 CASES = {case.name: case for case in cases()}
+DEFINED = ("outlier_exposure definition kl", "energy_regularized definition pairwise")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -143,7 +144,7 @@ def test_the_accuracy_contract_holds_on_random_inputs(classes, rows, count):
 def test_the_accuracy_contract_holds_for_a_gpus_program(classes, rows, count, as_on_gpu):
     with as_on_gpu():
         for seed in range(count):
-            for name in ("outlier_exposure definition kl", "energy_regularized definition pairwise"):
+            for name in DEFINED:
                 for result in compare_loss_on(loss_pairs()[name], *random_inputs(seed, classes, rows), forward=False)[
                     :3
                 ]:
@@ -195,6 +196,38 @@ def test_the_accuracy_contract_holds_on_extremes(scale, labels):
         for name, pair in loss_pairs().items():
             for result in compare_loss_on(pair, logits_in, targets, logits_out, forward=False)[:3]:
                 assert result.agrees, (name, classes, str(result))
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(513, 4), (1000, 1), (1000, 64), (3000, 1)])
+def test_the_accuracy_contract_holds_where_all_terms_of_a_sum_round_alike(classes, rows):
+    # All logits but one are equal. Of a few thousand numbers XLA's CPU compiler adds up one term after the other.
+    rng = np.random.default_rng((classes, rows))
+    pairs = [loss_pairs()[name] for name in DEFINED]
+    for _ in range(6):
+        logits_in, logits_out = np.zeros((2, rows, classes), np.float32)
+        logits_in[:, 3], logits_out[:, 5] = rng.uniform(0, 12, 2)
+        for pair in pairs:
+            for result in compare_loss_on(pair, logits_in, np.full(rows, 7), logits_out, forward=False)[:3]:
+                assert result.agrees, (pair.source, str(result))
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(1000, 64), (1500, 1), (3000, 1)])
+def test_and_of_class_probabilities(classes, rows):
+    loss = jax.jit(jax.value_and_grad(ood_jax.outlier_exposure_loss))
+    rng = np.random.default_rng((classes, rows))
+    for sureness, smoothing in zip(rng.uniform(0, 12, 6), rng.uniform(0, 1, 6), strict=True):
+        logits = np.zeros((rows, classes), np.float32)
+        logits[:, 3] = sureness
+        targets = np.full((rows, classes), smoothing / classes, np.float32)
+        targets[:, 7] += np.float32(1 - smoothing)
+        theirs = torch.from_numpy(logits).requires_grad_()
+        value = torch.nn.functional.cross_entropy(theirs, torch.from_numpy(targets))
+        value.backward()
+        terms, slopes = truth.cross_entropy(logits.astype(np.longdouble), targets)
+        for mine, other, exact in zip(
+            loss(logits, targets), (value.item(), theirs.grad.numpy()), (terms.mean(), slopes / rows), strict=True
+        ):
+            assert error(mine, exact, np.float32) <= error(other, exact, np.float32) + 2
 
 
 def test_where_the_definition_overflows_ours_is_finite_and_right():

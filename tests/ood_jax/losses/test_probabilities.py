@@ -13,12 +13,13 @@ from parity import truth
 
 @pytest.mark.parametrize("confidence", [0.0, 5.0, 20.0, 30.0])  # past that the truth runs out of digits
 @pytest.mark.parametrize("smoothing", [0.0, 1e-6, 0.1])
-def test_class_probabilities_keep_their_digits_too(confidence, smoothing):
+@pytest.mark.parametrize("classes", [100, 5000])  # of many the sums are others
+def test_class_probabilities_keep_their_digits_too(classes, confidence, smoothing):
     rng = np.random.default_rng(0)
     labels = np.arange(8) % 100
-    logits = rng.standard_normal((8, 100)).astype(np.float32)
+    logits = rng.standard_normal((8, classes)).astype(np.float32)
     logits[np.arange(8), labels] += np.float32(confidence)
-    targets = ((1 - smoothing) * np.eye(100)[labels] + smoothing / 100).astype(np.float32)
+    targets = ((1 - smoothing) * np.eye(classes)[labels] + smoothing / classes).astype(np.float32)
     value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(jnp.asarray(logits), targets)
     terms, slopes = truth.cross_entropy(logits.astype(np.longdouble), targets)
     np.testing.assert_allclose(value, float(terms.mean()), rtol=1e-6)
@@ -32,7 +33,7 @@ def test_class_probabilities_keep_their_digits_too(confidence, smoothing):
 
 
 @pytest.mark.parametrize("gpu", [False, True])
-@pytest.mark.parametrize("classes", [1000, 10_000])
+@pytest.mark.parametrize("classes", [1000, 40_000])
 def test_targets_that_are_alike_or_small_beside_another_are_not_lost(classes, gpu, as_on_gpu):
     # Added one by one to a target near 1, a thousand of 1e-9 would all be lost; and equal ones are all rounded alike.
     rng = np.random.default_rng(0)
@@ -50,11 +51,7 @@ def test_targets_that_are_alike_or_small_beside_another_are_not_lost(classes, gp
                 np.testing.assert_allclose(value, float(terms[0]), rtol=2.5e-7, err_msg=f"{smoothing} {spread} {leads}")
 
 
-# Of 1,024 classes and more the sums are others.
-copies_of_classes = pytest.mark.parametrize("copies", [1, 400])
-
-
-@copies_of_classes
+@pytest.mark.parametrize("copies", [1, 10_000])
 @pytest.mark.parametrize(
     "row", [[0, np.inf, 1], [np.inf, np.inf, 0], [-np.inf] * 3, [0, np.nan, 1], [np.inf, np.nan, 0]]
 )
@@ -68,10 +65,18 @@ def test_class_probabilities_of_a_row_without_a_largest_logit_are_nan(row, copie
         np.testing.assert_array_equal(np.isnan(gradient), [[True] * (3 * copies), [False] * (3 * copies)])
 
 
-@copies_of_classes
-def test_class_probabilities_of_masked_classes(copies):
-    logits = np.tile(np.array([[1, -np.inf, 2, 3]], np.float32), copies)
-    targets = np.tile(np.array([[0.2, 0, 0.3, 0.5]], np.float32), copies) / copies
+@pytest.mark.parametrize("classes", [4, 40_000])
+def test_class_probabilities_of_a_row_of_ties(classes):
+    # Of one row XLA makes some sums a matrix product, which adds up one term after the other.
+    logits = jnp.tile(jnp.array([[3.0, 1.0]]), (1, classes // 2))
+    value = ood_jax.outlier_exposure_loss(logits, jnp.full_like(logits, 1 / classes))
+    np.testing.assert_allclose(value, np.log(classes / 2 * (1 + np.exp(-2))) + 1, rtol=2.5e-7)
+
+
+@pytest.mark.parametrize(("rows", "copies"), [(1, 1), (30, 400)])
+def test_class_probabilities_of_masked_classes(rows, copies):
+    logits = np.tile(np.array([[1, -np.inf, 2, 3]], np.float32), (rows, copies))
+    targets = np.tile(np.array([[0.2, 0, 0.3, 0.5]], np.float32), (rows, copies)) / copies
     value, gradient = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits, targets)
     possible = np.isfinite(logits[0])
     expected = jax.value_and_grad(ood_jax.outlier_exposure_loss)(logits[:, possible], targets[:, possible])
@@ -80,7 +85,7 @@ def test_class_probabilities_of_masked_classes(copies):
     np.testing.assert_array_equal(gradient[:, ~possible], 0)
     terms, slopes = truth.cross_entropy(logits[:, possible].astype(np.longdouble), targets[:, possible])
     np.testing.assert_allclose(value, float(terms[0]), rtol=1e-6)
-    np.testing.assert_allclose(gradient[:, possible], slopes.astype(float), rtol=1e-5, atol=1e-7 / copies)
+    np.testing.assert_allclose(gradient[:, possible], slopes.astype(float) / rows, rtol=1e-5, atol=1e-7 / copies)
     for least in (0.25, 1e-37):  # whose product with the largest number is finite
         assert np.isposinf(ood_jax.outlier_exposure_loss(logits, np.full_like(logits, least)))
     # By the targets the derivative is infinite, which is no matter where they do not move.
