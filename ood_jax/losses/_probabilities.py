@@ -153,8 +153,9 @@ def _in_plain_sums(largest: Array, exp: Array, logits: Array, targets: Array) ->
     third, targets_again = _as_others(second, targets)
     (fourth,) = _as_others(third)
     rest = _sum(exp - jnp.floor(exp)) + (_sum(jnp.floor(second)) - 1)
-    # (A product alone would become, of a single row, a matrix product, which adds up one term after the other.)
-    at_top = _sum(targets_again - targets_again * (1 - jnp.floor(third)))
+    # Of a single row a sum of products would become a matrix product, which adds up one term after the other. One of
+    # maxima does not, and NaN, which a maximum may lose, the other sums keep.
+    at_top = _sum(jnp.maximum(targets_again * jnp.floor(third), jnp.finfo(third.dtype).min))
     other_targets = _sum(targets - targets * jnp.floor(fourth))
     return _Sums(largest, rest, other_targets, other_targets + at_top, _sum(_distances(largest, logits, targets)))
 
