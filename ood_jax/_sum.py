@@ -22,7 +22,7 @@ def accurate_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     """
     total, lost = values, jnp.zeros_like(values)
     while total.shape[-1] > _BLOCK:
-        total, lost = _sum_with_losses(_in_blocks(total), _in_blocks(lost))
+        total, lost = _sum_with_losses(in_blocks(total), in_blocks(lost))
     total, lost = _sum_with_losses(total, lost)
     return corrected(total, lost)[..., None]
 
@@ -32,8 +32,8 @@ def _accurate_sum_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
     return accurate_sum(*primals), jnp.sum(tangents[0], axis=-1, keepdims=True)
 
 
-def _in_blocks(values: Array) -> Array:
-    """The last axis cut into blocks, the last of them filled up."""
+def in_blocks(values: Array) -> Array:
+    """The last axis cut into blocks, the last of them filled up with zeros."""
     filled = jnp.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % _BLOCK)])
     return filled.reshape(*values.shape[:-1], -1, _BLOCK)
 
