@@ -212,7 +212,7 @@ def test_the_accuracy_contract_holds_where_all_terms_of_a_sum_round_alike(classe
 
 
 @pytest.mark.parametrize(("classes", "rows"), [(1000, 64), (1500, 1), (3000, 1)])
-def test_and_of_class_probabilities(classes, rows):
+def test_the_accuracy_contract_holds_where_class_probabilities_round_alike(classes, rows):
     loss = jax.jit(jax.value_and_grad(ood_jax.outlier_exposure_loss))
     rng = np.random.default_rng((classes, rows))
     for sureness, smoothing in zip(rng.uniform(0, 12, 6), rng.uniform(0, 1, 6), strict=True):
