@@ -66,7 +66,7 @@ class Multiple(NamedTuple):
 
 
 def multiple(count: Int[Array, ""], share: Float[Array, ""], rounded: int = 0) -> Multiple:
-    """The product of a count and a share in [0, 1], rounded nowhere.
+    """The product of a count and a share in [0, 1], of which 62 binary places count; rounded nowhere else.
 
     A float stands for all that is rounded to it: as a float32, 0.95 lies below 19 / 20 and 0.8 above 8 / 10, and both
     are meant to be equal. So with `rounded` 1 or -1 the share is the largest or the least that rounds to the given one.
@@ -74,8 +74,8 @@ def multiple(count: Int[Array, ""], share: Float[Array, ""], rounded: int = 0) -
     """
     towards = jnp.asarray({-1: 0, 0: 0, 1: 2}[rounded], share.dtype)
     neighbour = jnp.nextafter(share, towards) if rounded else share
-    # Twice the mean of the two, in units of 2**-63.
-    scaled = _sum(_fixed(share), _fixed(neighbour))
+    # Twice the mean of the two, in units of 2**-63. (Only a float64 below 2**-10 has more places.)
+    scaled = _sum(*(_fixed(end, upwards=rounded > 0) for end in (share, neighbour)))
     doubled = 2 * count.astype(jnp.uint32)
     below, above = exact_product(doubled, scaled.low), exact_product(doubled, scaled.high)
     total = _sum(above, words(below.high))
@@ -83,11 +83,14 @@ def multiple(count: Int[Array, ""], share: Float[Array, ""], rounded: int = 0) -
     return Multiple(total.high.astype(jnp.int32), rest, (total.low == 0) & (below.low == 0))
 
 
-def _fixed(share: Float[Array, ""]) -> Words:
+def _fixed(share: Float[Array, ""], *, upwards: bool) -> Words:
     """A share in units of 2**-62."""
     scaled = jnp.clip(share, 0, 1) * 2.0**30
     high = jnp.floor(scaled)
-    return Words(((scaled - high) * 2.0**32).astype(jnp.uint32), high.astype(jnp.uint32))
+    low = (scaled - high) * 2.0**32
+    low = jnp.ceil(low) if upwards else low
+    carried = low == 2.0**32
+    return Words(jnp.where(carried, 0, low).astype(jnp.uint32), high.astype(jnp.uint32) + carried.astype(jnp.uint32))
 
 
 def mean(values: Float[Array, " n"], counted: Array, count: Int[Array, ""]) -> Float[Array, ""]:

@@ -190,6 +190,17 @@ def test_a_threshold_of_exactly_the_rate_suffices():
                 assert float(result) == pytest.approx(2 / 3), (dtype, total, hundredths)
 
 
+def test_a_few_of_many_are_exactly_their_rate():
+    # As a float64 a rate below 2**-10 has bits beyond the 62 that products are made of.
+    n = 10_000
+    s_out = np.arange(n)
+    for dtype in (np.float32, np.float64):
+        with jax.enable_x64(dtype == np.float64):
+            for k in range(1, 12):
+                result = fpr_at_tpr((s_out - 0.5).astype(dtype), s_out.astype(dtype), tpr=k / n, method="interp")
+                assert round(float(result) * n) == k, (dtype, k)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
 def test_zeros_tie_infinities_rank_at_the_ends_and_every_dtype_gives_float32(dtype):
     smallest = jnp.finfo(dtype).smallest_subnormal
