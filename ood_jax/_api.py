@@ -54,7 +54,7 @@ def public(function: _F) -> _F:
     @functools.wraps(function)
     def with_arrays(*args: Any, **kwargs: Any) -> Any:
         # jit has made tracers of everything by now, but under jax.disable_jit arguments come as they were given.
-        arguments = signature.bind(*args, **kwargs).arguments
+        arguments = _bound(function, signature, args, kwargs).arguments
         return function(**{name: value if name in static else _as_arrays(value) for name, value in arguments.items()})
 
     jitted = jax.jit(with_arrays, static_argnames=static)
@@ -80,6 +80,20 @@ def _check_static(arguments: Mapping[str, Any], static: Sequence[str]) -> None:
                 f"`{name}` must be static, got {describe(value)}; pass a Python number or string, or a tuple of them, "
                 "that is known while the program is traced."
             ) from error
+
+
+def _bound(
+    function: Callable[..., Any], signature: inspect.Signature, args: Any, kwargs: Any
+) -> inspect.BoundArguments:
+    """The arguments of a call by name, or an error that says whose they were and how it is called."""
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        bare = [p.replace(annotation=p.empty, default=p.empty) for p in signature.parameters.values()]
+        raise TypeError(
+            f"`{function.__name__}` cannot be called like this, {error}; it is called as "
+            f"{function.__name__}{inspect.Signature(bare)}, with what comes after a star by name."
+        ) from None
 
 
 class _Jitted:
@@ -125,7 +139,7 @@ def checked(check: Callable[..., None]) -> Callable[[_F], _F]:
         signature = inspect.signature(function)
 
         def with_check(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
+            bound = _bound(function, signature, args, kwargs)
             bound.apply_defaults()
             check(*(bound.arguments[name] for name in names))
             return function(*args, **kwargs)

@@ -23,6 +23,26 @@ def check_array(name: str, value: Any) -> None:
         raise TypeError(f"`{name}` must be an array, got {describe(value)}; convert it with `jnp.asarray({name})`.")
 
 
+def check_kind(name: str, value: Any, kind: type, *makers: str) -> None:
+    """A state, a draw or another such tuple, made by one of some functions."""
+    if not isinstance(value, kind):
+        made = " or ".join(f"`{maker}`" for maker in makers)
+        raise TypeError(f"`{name}` must be a {kind.__name__}, got {describe(value)}; make one with {made}.")
+
+
+def check_function(name: str, value: Any, kind: str) -> None:
+    """A function that is compiled into a program, and the first argument."""
+    if not callable(value):
+        raise TypeError(f"`{name}` must be a function {kind}, got {describe(value)}; pass it first.")
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be hashable, for it is compiled, got {describe(value)}; wrap it, as in "
+            "`lambda *args: f(*args)`."
+        ) from None
+
+
 def check_key(key: Any) -> None:
     if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise TypeError(
@@ -37,10 +57,12 @@ def as_real(name: str, value: Any) -> jax.Array:
     """A real number, or an array of them: neither boolean nor complex."""
     if type(value) in (int, float):  # a default is not traced, so not yet an array
         return jnp.asarray(value)
+    if value is None:
+        raise TypeError(f"`{name}` must be a number, got NoneType; leave the argument out for its default.")
     check_array(name, value)
     if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
         raise TypeError(f"`{name}` must be real, got dtype {value.dtype}; pass integers or floats.")
-    return jnp.asarray(value)
+    return value
 
 
 def as_number(name: str, value: Any) -> jax.Array:
@@ -216,31 +238,29 @@ def check_targets(name: str, targets: Any, logits: Any) -> None:
         )
 
 
-def check_where(name: str, where: Any, logits: Any) -> None:
+def check_mask(name: str, where: Any, of: str, shape: tuple[int, ...]) -> None:
+    """None, or whether each row or entry of an argument counts."""
     if where is None:
         return
     check_array(name, where)
     if where.dtype != jnp.bool_:
         raise TypeError(f"`{name}` must be boolean, got dtype {where.dtype}; compare first, as in `weights > 0`.")
-    if where.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"`{name}` must have one entry a row, shape {logits.shape[:-1]}, got {where.shape}; the class axis has no "
-            "mask."
-        )
+    if where.shape != shape:
+        raise ValueError(f"`{name}` must have shape {shape}, one entry for each {of}, got {where.shape}.")
 
 
 def check_two_sided(logits_in: Any, targets_in: Any, logits_out: Any, where_in: Any, where_out: Any) -> None:
     """The inputs that the losses over data and outliers have in common."""
     check_logits("logits_in", logits_in)
     check_targets("targets_in", targets_in, logits_in)
-    check_where("where_in", where_in, logits_in)
+    check_mask("where_in", where_in, "row of `logits_in`", logits_in.shape[:-1])
     if logits_out is None:
         if where_out is not None:
             raise ValueError("`where_out` must be None without `logits_out`; pass the outliers' logits, or drop it.")
         return
     check_logits("logits_out", logits_out)
     check_same_classes(logits_in, logits_out)
-    check_where("where_out", where_out, logits_out)
+    check_mask("where_out", where_out, "row of `logits_out`", logits_out.shape[:-1])
 
 
 def known_number(value: Any) -> float | None:

@@ -9,22 +9,23 @@ from jax.sharding import NamedSharding, PartitionSpec
 AxisName: TypeAlias = str | tuple[str, ...] | None
 
 
-def left_to_compiler(function: Callable[..., Any], *args: Any, like: Any) -> Any:
+def left_to_compiler(function: Callable[..., Any], *args: Any, specs: Any = None) -> Any:
     """`function(*args)`, where the compiler lays out what is inside, whatever the kind of the mesh's axes.
 
-    Explicit axes have no rule for a gather within groups, which the compiler partitions without communication. The
-    results get the layout of `like`: a tree of arrays, or of specs on the mesh of those arrays.
+    Explicit axes have no rule for a gather within groups, a sort or a sum over a split axis, nor for most reshapes. So
+    only where the results lie is said: a tree of specs like the results, or one for all; None is on every device alike.
     """
-    arrays = [leaf for leaf in jax.tree.leaves(like) if isinstance(leaf, jax.Array)]
-    meshes = [jax.typeof(array).sharding.mesh for array in arrays]
+    meshes = [jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(args)]
     mesh, explicit = next(((mesh, axes) for mesh in meshes if (axes := mesh.explicit_axes)), (None, ()))
     if mesh is None:
         return function(*args)
+    layout = jax.tree.map(lambda spec: NamedSharding(mesh, spec), PartitionSpec() if specs is None else specs)
+    return jax.sharding.auto_axes(function, axes=explicit, out_sharding=layout)(*args)
 
-    def layout(leaf: jax.Array | PartitionSpec) -> NamedSharding:
-        return NamedSharding(mesh, jax.typeof(leaf).sharding.spec if isinstance(leaf, jax.Array) else leaf)
 
-    return jax.sharding.auto_axes(function, axes=explicit, out_sharding=jax.tree.map(layout, like))(*args)
+def spec_of(array: jax.Array) -> PartitionSpec:
+    """Over which mesh axes each axis is split."""
+    return jax.typeof(array).sharding.spec
 
 
 def placed_like(x: jax.Array, other: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ _MANY, _LARGE = 513, 2**15
 
 
 @jax.custom_jvp
-def accurate_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
+def accurate_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     """Σ over the last axis, to about half a unit in the last place.
 
     A plain float32 sum of a hundred terms is off by up to five units, and by thousands where they cancel. But what an
@@ -24,12 +24,12 @@ def accurate_sum(values: Float[Array, "*n k"]) -> Float[Array, "*n 1"]:
     while total.shape[-1] > _BLOCK:
         total, lost = _sum_with_losses(in_blocks(total), in_blocks(lost))
     total, lost = _sum_with_losses(total, lost)
-    return corrected(total, lost)[..., None]
+    return corrected(total, lost)
 
 
 @accurate_sum.defjvp
 def _accurate_sum_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return accurate_sum(*primals), jnp.sum(tangents[0], axis=-1, keepdims=True)
+    return accurate_sum(*primals), jnp.sum(tangents[0], axis=-1)
 
 
 def in_blocks(values: Array) -> Array:

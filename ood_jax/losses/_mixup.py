@@ -5,13 +5,18 @@ from typing import Any
 
 from jaxtyping import Array, Float, Num
 
-from .._api import public
-from .._checks import as_real, check_logits, check_targets, describe
+from .._api import checked, public
+from .._checks import as_real, check_function, check_logits, check_targets
 from .._dtypes import wide
 from ._reduce import masked_sum
 from ._terms import two_cross_entropies
 
 
+def _check_criterion(criterion: Any) -> None:
+    check_function("criterion", criterion, "of (pred, y)")
+
+
+@checked(_check_criterion)
 @public
 def mixup_criterion(
     criterion: Callable[[Any, Any], Num[Array, "..."]],
@@ -54,8 +59,6 @@ def mixup_criterion(
       Hongyi Zhang, Moustapha Cisse, Yann N. Dauphin, David Lopez-Paz, "mixup: Beyond Empirical Risk Minimization",
       ICLR 2018, section 2, for a loss linear in its targets, as cross entropy is.
     """
-    if not callable(criterion):
-        raise TypeError(f"`criterion` must be a function of (pred, y), got {describe(criterion)}; pass it first.")
     lam = as_real("lam", lam)
     loss_a, loss_b = criterion(pred, y_a), criterion(pred, y_b)
     loss_a, loss_b = as_real("criterion(pred, y_a)", loss_a), as_real("criterion(pred, y_b)", loss_b)

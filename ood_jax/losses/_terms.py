@@ -14,7 +14,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from .._dtypes import wide
+from .._dtypes import wide, wide_integers
 from .._sharding import placed_like
 from ._probabilities import probability_cross_entropy
 from ._rows import row_terms
@@ -127,8 +127,7 @@ class _Label(NamedTuple):
 def _as_label(logits: Array, targets: Array, where: Array | None) -> _Label:
     """Classes in [0, K), which of them count, and NaN for those that were outside."""
     counted = all_rows(logits, where)
-    # Narrow labels are widened first: as int8 a K of 200 would wrap around.
-    targets = targets.astype(jnp.int32) if targets.dtype.itemsize < 4 else targets
+    targets = wide_integers(targets)
     if jnp.issubdtype(targets.dtype, jnp.signedinteger):  # -100 as an unsigned number is a label out of range
         counted = counted & (targets != IGNORED)
     labels = jnp.where(counted, targets, 0)

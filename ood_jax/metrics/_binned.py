@@ -75,7 +75,7 @@ def _average_precision(positives: _Bins, negatives: _Bins, dtype: np.dtype) -> t
     # at least that of the first and the last.
     last = (precision(before + 1, false) + tied) / 2
     terms = jnp.stack([counts * tied, counts * first, counts * last])
-    sums = accurate_sum(terms)[:, 0]
+    sums = accurate_sum(terms)
     value, most, least = ratio(sums, positives.total, dtype)
     return value, jnp.maximum(most - value, value - least)
 

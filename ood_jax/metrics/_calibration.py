@@ -209,7 +209,7 @@ def _gap(
     bin_of = in_blocks(bin_of)
 
     def of_bin(b: Array) -> Array:  # one bin after the other: all at once would take as many copies of the rows
-        return accurate_sum(jnp.sum(jnp.where(bin_of == b, gaps, 0), axis=-1))[0]
+        return accurate_sum(jnp.sum(jnp.where(bin_of == b, gaps, 0), axis=-1))
 
     by_bin = jax.lax.map(of_bin, jnp.arange(bins, dtype=jnp.int32))
     return jnp.sum(jnp.abs(by_bin)) / rows.total.astype(gaps.dtype)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_array, known_number
+from .._checks import check_array, check_mask, known_number
 
 # Four times as many still fit in 32 bits.
 _MOST_SCORES = 2**30 - 1
@@ -26,22 +26,12 @@ def check_scores(scores_in: Any, scores_out: Any, where_in: Any, where_out: Any)
                 f"`{name}` must be floating-point, got dtype {scores.dtype}; cast with `{name}.astype(jnp.float32)`, "
                 "which is exact for integers up to 2**24."
             )
-        check_mask(f"where_{side}", where, name, scores.shape)
+        check_mask(f"where_{side}", where, f"of `{name}`", scores.shape)
     if scores_in.size + scores_out.size > _MOST_SCORES:
         raise ValueError(
             f"`scores_in` and `scores_out` must hold at most {_MOST_SCORES} scores together, got {scores_in.size} and "
             f"{scores_out.size}; use `score_histogram`, part by part."
         )
-
-
-def check_mask(name: str, where: Any, of: str, shape: tuple[int, ...]) -> None:
-    if where is None:
-        return
-    check_array(name, where)
-    if where.dtype != jnp.bool_:
-        raise TypeError(f"`{name}` must be boolean, got dtype {where.dtype}; compare first, as in `weights > 0`.")
-    if where.shape != shape:
-        raise ValueError(f"`{name}` must have the shape {shape}, one entry for each of `{of}`, got {where.shape}.")
 
 
 def given(*values: Any) -> bool:

@@ -95,7 +95,7 @@ def _fixed(share: Float[Array, ""], *, upwards: bool) -> Words:
 
 def mean(values: Float[Array, " n"], counted: Array, count: Int[Array, ""]) -> Float[Array, ""]:
     """The mean of the values that count, none negative, to about an ulp however many they are."""
-    return ratio(accurate_sum(jnp.where(counted, values, 0))[0], count, values.dtype)
+    return ratio(accurate_sum(jnp.where(counted, values, 0)), count, values.dtype)
 
 
 def ratio(a: Real[Array, "*n"] | Words, b: Real[Array, ""] | Words, dtype: np.dtype) -> Float[Array, "*n"]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from .._api import checked, public
-from .._checks import as_number, check_axis_name, check_size, known_number
+from .._checks import as_number, check_axis_name, check_kind, check_size, known_number
 from .._dtypes import wide
 from .._sharding import AxisName
 from ._binned import binned_metrics
@@ -43,11 +43,15 @@ def _check_histogram_input(scores_in: Any, scores_out: Any, low: Any, high: Any,
     check_scores(scores_in, scores_out, where_in, where_out)
     check_nans("in", scores_in, where_in)
     check_nans("out", scores_out, where_out)
-    least, most = known_number(low), known_number(high)
-    if least is not None and most is not None and not 0 < most - least < np.inf:
+    least, most, dtype = known_number(low), known_number(high), wide(scores_in.dtype, scores_out.dtype)
+    if least is None or most is None:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = dtype.type(most) - dtype.type(least)
+    if not 0 < width < np.inf:
         raise ValueError(
-            f"`low` must be below `high`, both finite, got low={low} and high={high}; take them from a first batch, "
-            "for scores outside are counted too."
+            f"`low` must be below `high`, both finite and their difference too, in {dtype}, got low={low} and "
+            f"high={high}; take them from a first batch, for scores outside are counted too."
         )
 
 
@@ -149,16 +153,9 @@ def _too_many(*totals: Float[Array, ""]) -> Bool[Array, ""]:
     return jnp.any(jnp.stack(totals) > _MOST_SCORES)
 
 
-def _check_type(name: str, histogram: Any) -> None:
-    if not isinstance(histogram, ScoreHistogram):
-        raise TypeError(
-            f"`{name}` must be a ScoreHistogram, got {type(histogram).__name__}; pass what `score_histogram` returned."
-        )
-
-
 def _check_merge(a: Any, b: Any) -> None:
-    _check_type("a", a)
-    _check_type("b", b)
+    for name, histogram in (("a", a), ("b", b)):
+        check_kind(name, histogram, ScoreHistogram, "score_histogram")
     if a.counts_in.shape != b.counts_in.shape:
         raise ValueError(
             f"`b` must have as many bins as `a`, {a.counts_in.size - 2}, got {b.counts_in.size - 2}; count both with "
@@ -206,8 +203,6 @@ def merge_histograms(a: ScoreHistogram, b: ScoreHistogram) -> ScoreHistogram:
       Metz, "Basic principles of ROC analysis", Seminars in Nuclear Medicine 8, 1978: curves from ratings in a few
       categories, whose counts add up.
     """
-    _check_type("a", a)
-    _check_type("b", b)
     agree = (a.low == b.low) & (a.high == b.high) & ~_spoiled(a) & ~_spoiled(b)
     counts = a.counts_in + b.counts_in, a.counts_out + b.counts_out
     totals = _total(a.counts_in) + _total(b.counts_in), _total(a.counts_out) + _total(b.counts_out)
@@ -220,15 +215,15 @@ def _spoiled(histogram: ScoreHistogram) -> Bool[Array, ""]:
 
 
 def _check_readable(histogram: Any) -> None:
-    _check_type("histogram", histogram)
+    check_kind("histogram", histogram, ScoreHistogram, "score_histogram")
     if not given(*histogram):
         return
     for side, counts in (("in", histogram.counts_in), ("out", histogram.counts_out)):
         counts = np.asarray(counts)
         if (counts < 0).any():
             raise ValueError(
-                "`histogram` must not be spoiled, got negative counts; it holds NaN scores, unlike ranges or too many "
-                "scores, which an error tells where these are given and not traced."
+                "`histogram` must not be spoiled, got negative counts; NaN scores, a range of no width, unlike ranges "
+                "or too many scores do that, which an error tells where they are given and not traced."
             )
         if not counts.any():
             raise ValueError(
@@ -270,7 +265,6 @@ def histogram_metrics(histogram: ScoreHistogram) -> tuple[OODMetrics, OODMetrics
       Hanley, McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
       143, 1982: the area with ties; the bounds follow from the best and the worst order within each bin.
     """
-    _check_type("histogram", histogram)
     counts_in, counts_out = histogram.counts_in, histogram.counts_out
     dtype = wide(histogram.low.dtype)
     usable = ~_spoiled(histogram) & jnp.any(counts_in > 0) & jnp.any(counts_out > 0)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
+
+from .._sharding import left_to_compiler
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -20,16 +21,7 @@ def on_every_device(function: _F) -> _F:
     def with_layout(**arguments: Any) -> Any:
         arrays = {name: value for name, value in arguments.items() if _is_arrays(value)}
         options = {name: value for name, value in arguments.items() if name not in arrays}
-        meshes = [jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(arrays)]
-        mesh, explicit = next(((mesh, axes) for mesh in meshes if (axes := mesh.explicit_axes)), (None, ()))
-        if mesh is None:
-            return function(**arguments)
-        inside = jax.sharding.auto_axes(
-            lambda arrays: function(**arrays, **options),
-            axes=explicit,
-            out_sharding=NamedSharding(mesh, PartitionSpec()),
-        )
-        return inside(arrays)
+        return left_to_compiler(lambda arrays: function(**arrays, **options), arrays)
 
     return cast(_F, with_layout)
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._checks import check_array
-from .._dtypes import wide
-from ._checks import as_arrays, check_mask, counted_and_bad, given
+from .._checks import check_array, check_mask
+from .._dtypes import wide, wide_integers
+from ._checks import as_arrays, counted_and_bad, given
 
 
 def check_predictions(probabilities: Any, labels: Any, where: Any) -> None:
@@ -30,7 +30,7 @@ def check_predictions(probabilities: Any, labels: Any, where: Any) -> None:
             f"`labels` must have the shape {probabilities.shape[:-1]}, that of the probabilities without the class "
             f"axis, got {labels.shape}."
         )
-    check_mask("where", where, "labels", labels.shape)
+    check_mask("where", where, "of `labels`", labels.shape)
 
 
 def check_given_predictions(probabilities: Any, labels: Any, where: Any) -> None:
@@ -66,7 +66,7 @@ def _not_classes(labels: Int[Array, "*n"], probabilities: Float[Array, "*n k"]) 
 
 
 def _out_of_range(labels: Int[Array, "*n"], classes: int) -> Bool[Array, "*n"]:
-    labels = labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels  # as int8 a K of 200 would wrap around
+    labels = wide_integers(labels)
     return (labels < 0) | (labels >= classes)
 
 

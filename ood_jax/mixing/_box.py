@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Real
 
 from .._api import public
 from .._checks import as_real, check_array, check_image_size, describe
-from .._dtypes import wide
+from .._dtypes import wide, wide_integers
 
 
 class Box(NamedTuple):
@@ -215,8 +215,7 @@ def clip_box(box: Box, height: int, width: int) -> Box:
     """The part of a box in the image, in int32. A reversed one ends where it starts."""
 
     def clip(edge: Array, size: int) -> Array:
-        narrow = edge.dtype.itemsize < 4  # in bytes a side of 300 would be another number
-        return jnp.clip(edge.astype(jnp.int32) if narrow else edge, 0, size).astype(jnp.int32)
+        return jnp.clip(wide_integers(edge), 0, size).astype(jnp.int32)
 
     top, left = clip(box.top, height), clip(box.left, width)
     return Box(top, jnp.maximum(clip(box.bottom, height), top), left, jnp.maximum(clip(box.right, width), left))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Real, Shaped
 
 from .._api import public
-from .._checks import as_number, check_batch, check_choice, check_image_size, check_partner, describe
+from .._checks import as_number, check_batch, check_choice, check_image_size, check_kind, check_partner
 from .._sharding import AxisName
 from ._box import Box, clip_box, cutmix_box, kornia_box, share_kept, timm_box
 from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, per_row
@@ -232,13 +232,11 @@ def apply_cutmix(
       Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
       equation 1.
     """
-    if not isinstance(draw, CutMixDraw):
-        raise TypeError(f"`draw` must be a CutMixDraw, got {describe(draw)}; make one with `draw_cutmix`.")
+    check_kind("draw", draw, CutMixDraw, "draw_cutmix")
     check_batch(x, y)
     height, width = _height_width(x, data_format)
     n = x.shape[0]
-    if not isinstance(draw.box, Box):
-        raise TypeError(f"`draw.box` must be a Box, got {describe(draw.box)}; make one with `cutmix_box`.")
+    check_kind("draw.box", draw.box, Box, "cutmix_box")
     check_partner(draw.partner, {f"box.{name}": edge for name, edge in draw.box._asdict().items()}, jnp.integer, n)
 
     def mix(draw: CutMixDraw, x: Array, y: Array) -> Mixed:

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Shaped
 
-from .._sharding import left_to_compiler
+from .._sharding import left_to_compiler, spec_of
 
 
 class Mixed(NamedTuple):
@@ -28,6 +27,6 @@ class Mixed(NamedTuple):
 
 def mix_in_place(mix: Callable[..., Mixed], random: Any, x: Array, y: Array, *, one_lam: bool) -> Mixed:
     """`mix(random, x, y)`, laid out over devices as x and y are."""
-    lam = PartitionSpec() if one_lam else PartitionSpec(jax.typeof(x).sharding.spec[0])
-    like: tuple[Any, ...] = (x, y, y, lam)
-    return left_to_compiler(mix, random, x, y, like=Mixed(*like))
+    lam = PartitionSpec() if one_lam else PartitionSpec(spec_of(x)[0])
+    specs: tuple[Any, ...] = (spec_of(x), spec_of(y), spec_of(y), lam)
+    return left_to_compiler(mix, random, x, y, specs=Mixed(*specs))

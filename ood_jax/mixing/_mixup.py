@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num, Real, Shaped
 
 from .._api import public
-from .._checks import as_number, check_batch, check_partner, describe
+from .._checks import as_number, check_batch, check_kind, check_partner
 from .._dtypes import wide
 from .._sharding import AxisName
 from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row
@@ -187,8 +187,7 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
     References:
       Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, section 2.
     """
-    if not isinstance(draw, MixupDraw):
-        raise TypeError(f"`draw` must be a MixupDraw, got {describe(draw)}; make one with `draw_mixup`.")
+    check_kind("draw", draw, MixupDraw, "draw_mixup")
     check_batch(x, y)
     check_partner(draw.partner, {"lam": draw.lam}, jnp.floating, x.shape[0])
     return mix_in_place(_mix, draw, x, y, one_lam=draw.lam.ndim == 0)

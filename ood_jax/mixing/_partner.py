@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from .._dtypes import wide_integers
+
 # Numbers of 8, 16 or 32 bits.
 _MULTIPLIED = tuple(
     jnp.dtype(kind)
@@ -56,8 +58,7 @@ def _join(partner: Array, joined: int) -> Array:
 
 def is_inside(partner: Array) -> Bool[Array, "..."]:
     """Whether each is a row of the batch, or of its group."""
-    narrow = partner.dtype.itemsize < 4  # as bytes, a size of 300 would be another number
-    partner = partner.astype(jnp.int32) if narrow else partner
+    partner = wide_integers(partner)
     return (partner >= 0) & (partner < partner.shape[-1])
 
 

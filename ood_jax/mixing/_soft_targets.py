@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
 from .._api import public
-from .._checks import as_number, check_array, check_size, describe
-from .._dtypes import wide
+from .._checks import as_number, check_array, check_kind, check_size
+from .._dtypes import wide, wide_integers
 from ._draw import over_rows
 from ._mixed import Mixed
 
@@ -52,10 +52,10 @@ def soft_targets(
       ICLR 2018, section 2. Smoothing: Christian Szegedy et al., "Rethinking the Inception Architecture for Computer
       Vision", CVPR 2016, section 7.
     """
-    if not isinstance(mixed, Mixed):
-        raise TypeError(f"`mixed` must be a Mixed, got {describe(mixed)}; pass what `mixup` or `cutmix` returned.")
+    check_kind("mixed", mixed, Mixed, "mixup", "cutmix")
     check_size("num_classes", num_classes, least=1)
-    check_array("mixed.lam", mixed.lam)
+    for name in ("y_a", "y_b", "lam"):
+        check_array(f"mixed.{name}", getattr(mixed, name))
     smoothing = as_number("smoothing", smoothing)
     smoothing = jnp.where((smoothing >= 0) & (smoothing <= 1), smoothing, jnp.nan)
     dtype = wide(mixed.lam.dtype, mixed.y_a.dtype, mixed.y_b.dtype)
@@ -74,13 +74,12 @@ def soft_targets(
 
 
 def _distribution(name: str, y: Array, num_classes: int, dtype: jnp.dtype) -> Array:
-    check_array(name, y)
     if jnp.issubdtype(y.dtype, jnp.integer):
         if y.ndim != 1:
             raise ValueError(
                 f"`{name}` of dtype {y.dtype} are classes and must have shape (N,), got {y.shape}; flatten it."
             )
-        y = y.astype(jnp.int32) if y.dtype.itemsize < 4 else y  # as int8 a K of 200 would wrap around
+        y = wide_integers(y)
         valid = (y >= 0) & (y < num_classes)
         return jnp.where(valid[:, None], jax.nn.one_hot(y, num_classes, dtype=dtype), jnp.nan)
     if not jnp.issubdtype(y.dtype, jnp.floating):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import check_array, check_size, check_where, concrete, describe
+from .._checks import check_array, check_size, concrete
 from .._dtypes import wide
 
 
@@ -29,6 +29,8 @@ def check_features(name: str, features: Any, width: int | None = None) -> None:
 
 
 def check_labels(labels: Any, features: Array) -> None:
+    if labels is None:
+        raise TypeError("`labels` must be an array of classes, got NoneType; give each row of `features` its class.")
     check_array("labels", labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"`labels` must be integer classes, got dtype {labels.dtype}; cast them to int32.")
@@ -54,17 +56,8 @@ def check_known_labels(labels: Any, num_classes: Any, where: Any = None) -> None
     if wrong.any():
         raise ValueError(
             f"`labels` must lie in [0, {num_classes}), got {values[wrong].flat[0]}; leave such rows out, or mask them "
-            "with `where`."
+            "with the `where` of `fit_mahalanobis`."
         )
-
-
-def check_state(state: Any, kind: type, fit: str, name: str = "state") -> None:
-    if not isinstance(state, kind):
-        raise TypeError(f"`{name}` must be a {kind.__name__}, got {describe(state)}; make one with `{fit}`.")
-
-
-def check_counted(where: Any, features: Array) -> None:
-    check_where("where", where, features)
 
 
 def as_rows(features: Float[Array, "*n d"]) -> Float[Array, "m d"]:

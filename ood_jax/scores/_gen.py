@@ -6,7 +6,8 @@ from jaxtyping import Array, Float, Real
 
 from .._api import public
 from .._checks import as_number, check_size
-from ._softmax import Softmax, softmax, sum_of
+from .._sum import accurate_sum
+from ._softmax import Softmax, softmax
 
 
 @public
@@ -57,7 +58,7 @@ def gen_score(
     log_complement = jnp.where(is_top, log_rest - log_total, jnp.log1p(-jnp.where(is_top, 0, jnp.exp(log_share))))
     exponent = log_share + log_complement
     vanishes = exponent == -jnp.inf
-    return sum_of(jnp.where(vanishes, 0, jnp.exp(power * jnp.where(vanishes, 0, exponent))))
+    return accurate_sum(jnp.where(vanishes, 0, jnp.exp(power * jnp.where(vanishes, 0, exponent))))
 
 
 def _log_rest(parts: Softmax) -> Array:

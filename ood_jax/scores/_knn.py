@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._api import public
-from .._checks import check_axis_name, check_size
+from .._checks import check_axis_name, check_kind, check_size
 from .._dtypes import wide
 from .._sharding import AxisName
-from ._features import as_rows, check_features, check_state, length
+from ._features import as_rows, check_features, length
 from ._layout import by_example, by_row
 
 
@@ -109,7 +109,7 @@ def knn_score(
     References:
       Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022, section 3.
     """
-    check_state(state, KNNState, "fit_knn")
+    check_kind("state", state, KNNState, "fit_knn")
     check_features("features", features, state.bank.shape[-1])
     check_size("k", k, least=1)
     check_size("block", block, least=1)

@@ -5,10 +5,11 @@ from jaxtyping import Array, Float, Real
 
 from .._api import public
 from .._checks import check_logits
+from .._sum import accurate_sum
 from ..losses._energy import free_energy
 from ..losses._terms import widen
 from ..losses._uniform import uniform_divergence
-from ._softmax import softmax, sum_of
+from ._softmax import softmax
 
 
 @public
@@ -134,7 +135,7 @@ def entropy_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
     parts = softmax(logits)
     shares = parts.shares
     surprise = jnp.log1p(parts.rest) - jnp.where(shares == 0, 0, parts.gaps)  # 0 · ∞ would be NaN
-    return sum_of(shares * surprise)
+    return accurate_sum(shares * surprise)
 
 
 @public

@@ -9,11 +9,11 @@ from jax.lax.linalg import triangular_solve
 from jaxtyping import Array, Bool, Float, Int, Real
 
 from .._api import checked, public
-from .._checks import as_number, check_axis_name, check_size
-from .._dtypes import wide
-from .._sharding import AxisName
-from ._features import as_rows, check_counted, check_features, check_known_labels, check_labels, check_state
-from ._layout import by_example, on_every_device
+from .._checks import as_number, check_axis_name, check_kind, check_mask, check_size
+from .._dtypes import wide, wide_integers
+from .._sharding import AxisName, left_to_compiler
+from ._features import as_rows, check_features, check_known_labels, check_labels
+from ._layout import by_example
 
 # On accelerators a float32 product is by default one of bfloat16 or TF32, whose errors a covariance does not survive.
 EXACT = jax.lax.Precision.HIGHEST
@@ -83,7 +83,7 @@ def fit_mahalanobis(
     check_features("features", features)
     check_labels(labels, features)
     check_size("num_classes", num_classes, least=1)
-    check_counted(where, features)
+    check_mask("where", where, "row of `features`", features.shape[:-1])
     check_axis_name(axis_name)
     return moments_of(features, labels, where, num_classes, axis_name)
 
@@ -102,7 +102,7 @@ def moments_of(
     def fit(features: Array, labels: Array, counted: Array) -> MahalanobisState:
         return _moments(as_rows(features), labels.reshape(-1), counted.reshape(-1), num_classes, axis_name)
 
-    return on_every_device(fit, features, labels, counted)
+    return left_to_compiler(fit, features, labels, counted)
 
 
 def _moments(rows: Array, labels: Array, counted: Array, num_classes: int, axis_name: AxisName) -> MahalanobisState:
@@ -113,8 +113,7 @@ def _moments(rows: Array, labels: Array, counted: Array, num_classes: int, axis_
     def by_class(values: Array) -> Array:
         return jnp.matmul(member.T, values, precision=EXACT)
 
-    # Narrow labels are widened first: as int8 a K of 200 would wrap around.
-    labels = labels.astype(jnp.int32) if labels.dtype.itemsize < 4 else labels
+    labels = wide_integers(labels)
     outside = jnp.any(counted & ((labels < 0) | (labels >= num_classes)))
     rows = jnp.where(counted[:, None], rows, 0)
     belongs = (labels[:, None] == jnp.arange(num_classes, dtype=labels.dtype)[None]) & counted[:, None]
@@ -239,7 +238,7 @@ def relative_mahalanobis_score(
 
 def _prepared(state: Any, features: Any, ridge: Any) -> tuple[Array, MahalanobisState, Array]:
     """The inputs checked, in one dtype."""
-    check_state(state, MahalanobisState, "fit_mahalanobis")
+    check_kind("state", state, MahalanobisState, "fit_mahalanobis")
     check_features("features", features, state.mean.shape[-1])
     dtype = wide(state.mean.dtype, features.dtype)
     ridge = as_number("ridge", ridge).astype(dtype)

@@ -8,20 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
 from .._api import checked, public
-from .._checks import as_number, check_array, check_logits, describe
+from .._checks import as_number, check_array, check_function, check_logits, describe
 from .._dtypes import wide
 from ._softmax import softmax
 
 
 def _check_apply(apply: Any) -> None:
-    if not callable(apply):
-        raise TypeError(f"`apply` must be a function from inputs to logits, got {describe(apply)}; pass it first.")
-    try:
-        hash(apply)
-    except TypeError:
-        raise TypeError(
-            f"`apply` must be hashable, for it is compiled, got {describe(apply)}; wrap it, as in `lambda x: model(x)`."
-        ) from None
+    check_function("apply", apply, "from inputs to logits")
 
 
 @checked(_check_apply)

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Real, UInt32
 
 from .._api import checked, public
-from .._checks import as_number, known_number
+from .._checks import as_number, check_kind, known_number
 from .._dtypes import wide
-from ._features import check_features, check_state
-from ._layout import on_every_device
+from .._sharding import left_to_compiler
+from ._features import check_features
 
 # The bins are runs of float32 numbers: in their order, floats are like the integers of the same bits, and the integers
 # without their last bits number the runs. 2^16 of them an octave are each less than 2^-16 wide, and their middle is
@@ -112,7 +112,7 @@ def _histogram(features: Array) -> UInt32[Array, "rows columns"]:
             f"`features` must be fewer than 2^31 numbers a call, got shape {features.shape}; bring them in with "
             "`update`, a batch at a time."
         )
-    return on_every_device(_counts, jax.lax.stop_gradient(features))
+    return left_to_compiler(_counts, jax.lax.stop_gradient(features))
 
 
 def _counts(features: Array) -> UInt32[Array, "rows columns"]:
@@ -196,7 +196,7 @@ def react_features(state: ReactState, features: Float[Array, "*n d"]) -> Float[A
     References:
       Sun et al., "ReAct: Out-of-distribution Detection With Rectified Activations", NeurIPS 2021, equation 1.
     """
-    check_state(state, ReactState, "fit_react")
+    check_kind("state", state, ReactState, "fit_react")
     check_features("features", features)
     dtype = wide(features.dtype)
     return jnp.minimum(features.astype(dtype), state.threshold.astype(dtype))

@@ -43,9 +43,4 @@ def softmax(logits: Float[Array, "*n k"], temperature: Real[Array, ""] | float =
     # Subtracted before it is divided: the rounding of z / T would be that of the logits, not of their differences.
     gaps = tempered(jnp.where(is_top, own, logits - largest), scale)
     terms = jnp.where(is_top, gaps, jnp.exp(gaps))
-    return Softmax(gaps, is_top, accurate_sum(terms))
-
-
-def sum_of(terms: Float[Array, "*n k"]) -> Float[Array, "*n"]:
-    """Σ over the classes of terms that are no less than 0."""
-    return accurate_sum(terms)[..., 0]
+    return Softmax(gaps, is_top, accurate_sum(terms)[..., None])

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._api import public
-from .._checks import check_array, check_size
+from .._checks import check_array, check_kind, check_size
 from .._dtypes import wide
+from .._sharding import left_to_compiler
 from ..losses._energy import free_energy
-from ._features import as_rows, check_features, check_state, length
-from ._layout import by_example, on_every_device
+from ._features import as_rows, check_features, length
+from ._layout import by_example
 from ._mahalanobis import EXACT, MahalanobisState, moments_of, scatter_about
 
 
@@ -112,7 +113,7 @@ def fit_vim_subspace(
     References:
       Wang et al., "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022, section 4.
     """
-    check_state(moments, MahalanobisState, "fit_mahalanobis", name="moments")
+    check_kind("moments", moments, MahalanobisState, "fit_mahalanobis")
     return _subspace(moments, kernel, bias, dim, "moments")
 
 
@@ -134,10 +135,12 @@ def _subspace(moments: MahalanobisState, kernel: Any, bias: Any, dim: Any, name:
         return VimState(origin, directions[:, : units - dim], kernel, bias, nothing, nothing)
 
     moments = MahalanobisState(*(part.astype(dtype) for part in moments))
-    return on_every_device(fit, kernel.astype(dtype), bias.astype(dtype), moments)
+    return left_to_compiler(fit, kernel.astype(dtype), bias.astype(dtype), moments)
 
 
 def _check_head(kernel: Any, bias: Any, width: int, name: str) -> None:
+    if bias is None:
+        raise TypeError("`bias` must be an array, got NoneType; pass zeros for a layer without.")
     for part, value in (("kernel", kernel), ("bias", bias)):
         check_array(part, value)
         if not jnp.issubdtype(value.dtype, jnp.floating):
@@ -156,7 +159,7 @@ def _check_head(kernel: Any, bias: Any, width: int, name: str) -> None:
 
 def updated_vim(state: VimState, features: Float[Array, "*n d"]) -> VimState:
     """The sums with these features in them."""
-    return on_every_device(_updated, features, state)
+    return left_to_compiler(_updated, features, state)
 
 
 def _updated(features: Array, state: VimState) -> VimState:
@@ -209,7 +212,7 @@ def vim_score(state: VimState, features: Float[Array, "*n d"]) -> Float[Array, "
     References:
       Wang et al., "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022, equation 6.
     """
-    check_state(state, VimState, "fit_vim")
+    check_kind("state", state, VimState, "fit_vim")
     check_features("features", features, state.kernel.shape[0])
     return by_example(_virtual, features, state)
 

@@ -29,6 +29,13 @@ def scalar_criterion(pred, y):
     return jnp.mean(pred)
 
 
+class Unhashable:
+    __hash__ = None
+
+    def __call__(self, pred, y):
+        return pred[:, 0]
+
+
 # function called, its error, the argument named, and a word each of what came and of what to do
 CASES = {
     # keys
@@ -172,7 +179,8 @@ CASES = {
         "()",
     ),
     # dense targets
-    "a tuple for a mixed batch": (partial(soft_targets, (X, Y, Y, 0.5), 3), TypeError, "mixed", "tuple", "returned"),
+    "a tuple for a mixed batch": (partial(soft_targets, (X, Y, Y, 0.5), 3), TypeError, "mixed", "tuple", "`cutmix`"),
+    "targets in a list": (partial(soft_targets, mixed([0] * 6), 3), TypeError, "mixed.y_a", "list", "asarray"),
     "float classes of a mixed batch": (
         partial(soft_targets, mixed(Y.astype(float)), 3),
         ValueError,
@@ -301,7 +309,7 @@ CASES = {
         ValueError,
         "where_out",
         "(6, 3)",
-        "one entry a row",
+        "row of `logits_out`",
     ),
     "a mask without outliers": (partial(oe, Z, T, where_out=T > 0), ValueError, "where_out", "without", "drop it"),
     "unknown reduction": (partial(oe, Z, T, Z, reduction="mean"), ValueError, "reduction", "'mean'", "'separate' or"),
@@ -344,6 +352,17 @@ CASES = {
         "int32",
         "astype",
     ),
+    # calls
+    "an option by position": (partial(mixup, KEY, X, Y, 0.5), TypeError, "mixup", "too many", "*, alpha, fold"),
+    "an argument forgotten": (partial(free_energy), TypeError, "free_energy", "'logits'", "(logits, *, temperature)"),
+    "an option that is none": (
+        partial(bounded, Z, T, Z, margin=1.0),
+        TypeError,
+        "energy_bounded_loss",
+        "'margin'",
+        "m_in",
+    ),
+    "None for a number": (partial(oe, Z, T, Z, lambda_oe=None), TypeError, "lambda_oe", "NoneType", "number"),
     # criteria
     "a scalar criterion with a λ a row": (
         partial(ood_jax.mixup_criterion, scalar_criterion, Z, T, T, jnp.ones(6)),
@@ -358,6 +377,13 @@ CASES = {
         "lam",
         "(6, 1)",
         "(N,)",
+    ),
+    "a criterion without a hash": (
+        partial(ood_jax.mixup_criterion, Unhashable(), Z, T, T, 0.5),
+        TypeError,
+        "criterion",
+        "Unhashable",
+        "lambda",
     ),
     "a criterion that is none": (
         partial(ood_jax.mixup_criterion, "mean", Z, T, T, 0.5),

@@ -54,7 +54,7 @@ CASES = {
     # moments
     "integer features": (partial(fit, X.astype(int), Y, num_classes=2), TypeError, "features", "int32", "astype"),
     "features of no unit": (partial(fit, X[:, :0], Y, num_classes=2), ValueError, "features", "(6, 0)", "one unit"),
-    "no labels": (partial(fit, X, None, num_classes=2), TypeError, "labels", "NoneType", "asarray"),
+    "no labels": (partial(fit, X, None, num_classes=2), TypeError, "labels", "NoneType", "its class"),
     "float labels": (partial(fit, X, X[:, 0], num_classes=2), TypeError, "labels", "float32", "int32"),
     "labels of another batch": (partial(fit, X, Y[:5], num_classes=2), ValueError, "labels", "(5,)", "one batch"),
     "a label too large": (partial(fit, X, Y + 2, num_classes=2), ValueError, "labels", "got 2", "`where`"),
@@ -77,7 +77,7 @@ CASES = {
     "unknown classes": (partial(fit, X, Y, num_classes=None), TypeError, "num_classes", "NoneType", "Python int"),
     "no classes": (partial(fit, X, Y, num_classes=0), ValueError, "num_classes", "got 0", "at least 1"),
     "a mask of numbers": (partial(fit, X, Y, num_classes=2, where=Y), TypeError, "where", "int32", "> 0"),
-    "a mask of units": (partial(fit, X, Y, num_classes=2, where=X > 0), ValueError, "where", "(6, 4)", "a row"),
+    "a mask of units": (partial(fit, X, Y, num_classes=2, where=X > 0), ValueError, "where", "(6, 4)", "`features`"),
     "an axis by number": (partial(fit, X, Y, num_classes=2, axis_name=0), TypeError, "axis_name", "got 0", "names"),
     "an axis that is not there": (
         partial(fit, X, Y, num_classes=2, axis_name="data"),
@@ -105,7 +105,7 @@ CASES = {
     # ViM
     "a transposed kernel": (partial(fit_vim, X, KERNEL.T, BIAS, dim=2), ValueError, "kernel", "(3, 4)", "transpose"),
     "an integer kernel": (partial(fit_vim, X, KERNEL.astype(int), BIAS, dim=2), TypeError, "kernel", "int32", "own"),
-    "no bias": (partial(fit_vim, X, KERNEL, None, dim=2), TypeError, "bias", "NoneType", "asarray"),
+    "no bias": (partial(fit_vim, X, KERNEL, None, dim=2), TypeError, "bias", "NoneType", "zeros"),
     "another bias": (partial(fit_vim, X, KERNEL, X[0], dim=2), ValueError, "bias", "(4,)", "zeros"),
     "nothing left over": (partial(subspace, MOMENTS, KERNEL, BIAS, dim=4), ValueError, "dim", "got 4", "below the 4"),
     "a subspace of none": (partial(subspace, MOMENTS, KERNEL, BIAS, dim=0), ValueError, "dim", "got 0", "at least"),
@@ -141,8 +141,14 @@ CASES = {
     "too few units": (partial(scores.scale_features, X, percentile=95), ValueError, "percentile", "95", "lower"),
     # states
     "no state": (partial(update, X, X), TypeError, "state", "float32[6, 4]", "fit_*"),
-    "an update without labels": (partial(update, MOMENTS, X), TypeError, "labels", "NoneType", "asarray"),
-    "an update with a bad label": (partial(update, MOMENTS, X, Y - 1), ValueError, "labels", "got -1", "leave"),
+    "an update without labels": (partial(update, MOMENTS, X), TypeError, "labels", "NoneType", "its class"),
+    "an update with a bad label": (
+        partial(update, MOMENTS, X, Y - 1),
+        ValueError,
+        "labels",
+        "got -1",
+        "`fit_mahalanobis`",
+    ),
     "labels for a bank": (partial(update, BANK, X, Y), ValueError, "labels", "int32[6]", "leave them out"),
     "an update of another layer": (partial(update, VIM, Z), ValueError, "features", "(6, 3)", "same layer"),
     "states of two kinds": (partial(merge, MOMENTS, BANK), TypeError, "other", "KNNState", "like `state`"),
