@@ -16,11 +16,6 @@ def ulp(value: ArrayLike, dtype: DTypeLike) -> NDArray[np.float64]:
     return np.maximum(np.ldexp(1.0, exponent - 1 - info.nmant), float(info.smallest_normal))
 
 
-def difference(actual: ArrayLike, expected: ArrayLike, dtype: DTypeLike, *, scale: float = 0) -> float:
-    """The largest of the `differences`."""
-    return _largest(differences(actual, expected, dtype, scale=scale))
-
-
 def differences(
     actual: ArrayLike, expected: ArrayLike, dtype: DTypeLike, *, scale: float = 0
 ) -> NDArray[np.longdouble]:
@@ -58,13 +53,14 @@ def error(actual: ArrayLike, truth: ArrayLike, dtype: DTypeLike, *, scale: float
 
 
 def _same_shape(actual: ArrayLike, expected: ArrayLike) -> tuple[NDArray[np.longdouble], NDArray[np.longdouble]]:
-    actual, expected = _wide(actual), _wide(expected)
+    actual, expected = wide(actual), wide(expected)
     if actual.shape != expected.shape:
         raise ValueError(f"results have unlike shapes: {actual.shape} and {expected.shape}")
     return actual, expected
 
 
-def _wide(array: ArrayLike) -> NDArray[np.longdouble]:
+def wide(array: ArrayLike) -> NDArray[np.longdouble]:
+    """In NumPy's widest float."""
     array = np.asarray(array)
     # Everything but a longdouble goes by way of float64, because bfloat16 has no direct cast.
     return array if array.dtype == np.longdouble else array.astype(np.float64).astype(np.longdouble)

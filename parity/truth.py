@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .agreement import wide
+
 Array = NDArray[Any]
 
 
@@ -65,8 +67,8 @@ def outlier_exposure(
 ) -> Loss:
     """`ood_jax.outlier_exposure_loss` of logits (N, K) and (M, K)."""
     counted_in, counted_out = _counted(logits_in, where_in), _counted(logits_out, where_out)
-    loss, grad_in = _mean(*cross_entropy(_wide(logits_in), targets), counted_in)
-    term, slope = uniform_divergence(_wide(logits_out))
+    loss, grad_in = _mean(*cross_entropy(wide(logits_in), targets), counted_in)
+    term, slope = uniform_divergence(wide(logits_out))
     if form == "cross_entropy":
         term = term + np.log(np.longdouble(logits_out.shape[1]))
     term, slope = _mean(term, slope, counted_out)
@@ -90,9 +92,9 @@ def energy_regularized(
 ) -> Loss:
     """`ood_jax.energy_regularized_loss` of logits (N, K) and (M, K)."""
     counted_in, counted_out = _counted(logits_in, where_in), _counted(logits_out, where_out)
-    loss, grad_in = _mean(*cross_entropy(_wide(logits_in), targets), counted_in)
-    side_in = (*energy(_wide(logits_in)), counted_in)
-    side_out = (*energy(_wide(logits_out)), counted_out)
+    loss, grad_in = _mean(*cross_entropy(wide(logits_in), targets), counted_in)
+    side_in = (*energy(wide(logits_in)), counted_in)
+    side_out = (*energy(wide(logits_out)), counted_out)
     hinge = _pairwise_hinge if form == "pairwise" else _mean_hinge
     term, slope_in, slope_out = hinge(side_in, side_out, margin)
     # A hinge is linear in the margin but at its corner, so a difference quotient is exact.
@@ -118,9 +120,9 @@ def energy_bounded(
 ) -> Loss:
     """`ood_jax.energy_bounded_loss` of logits (N, K) and (M, K)."""
     counted_in, counted_out = _counted(logits_in, None), _counted(logits_out, None)
-    loss, grad_in = _mean(*cross_entropy(_wide(logits_in), targets), counted_in)
-    energy_in, slope_in = energy(_wide(logits_in))
-    energy_out, slope_out = energy(_wide(logits_out))
+    loss, grad_in = _mean(*cross_entropy(wide(logits_in), targets), counted_in)
+    energy_in, slope_in = energy(wide(logits_in))
+    energy_out, slope_out = energy(wide(logits_out))
     over, under = np.maximum(energy_in - m_in, 0), np.maximum(m_out - energy_out, 0)
     term_in, bound_in = _mean(over**2, 2 * over[:, None] * slope_in, counted_in)
     term_out, bound_out = _mean(under**2, -2 * under[:, None] * slope_out, counted_out)
@@ -164,22 +166,22 @@ def _mean_hinge(side_in: Side, side_out: Side, margin: float) -> tuple[Any, Arra
 
 def mixup_cross_entropy(logits: Array, y_a: Array, y_b: Array, lam: float | Array) -> Loss:
     """`ood_jax.mixup_cross_entropy` of logits (N, K) and λ () or (N,)."""
-    value_a, slope_a = cross_entropy(_wide(logits), y_a)
-    value_b, slope_b = cross_entropy(_wide(logits), y_b)
-    weight = np.broadcast_to(_wide(np.asarray(lam)), value_a.shape)
+    value_a, slope_a = cross_entropy(wide(logits), y_a)
+    value_b, slope_b = cross_entropy(wide(logits), y_b)
+    weight = np.broadcast_to(wide(lam), value_a.shape)
     value = weight * value_a + (1 - weight) * value_b
     slope = weight[:, None] * slope_a + (1 - weight)[:, None] * slope_b
     by_lam = (value_a - value_b) / len(value_a)
     others = {"lam": by_lam if np.ndim(lam) else by_lam.sum()}
     if y_a.ndim == 2:
-        surprise = _by_targets(_wide(logits)) / len(value_a)
+        surprise = _by_targets(wide(logits)) / len(value_a)
         others |= {"y_a": weight[:, None] * surprise, "y_b": (1 - weight)[:, None] * surprise}
     return Loss(*_mean(value, slope, _counted(logits, None)), others=others)
 
 
 def _if_soft(targets: Array, logits: Array) -> dict[str, Array]:
     """The gradient by targets that are probabilities, where each side has its own mean."""
-    return {"targets_in": _by_targets(_wide(logits)) / len(targets)} if targets.ndim == 2 else {}
+    return {"targets_in": _by_targets(wide(logits)) / len(targets)} if targets.ndim == 2 else {}
 
 
 def _by_targets(logits: Array) -> Array:
@@ -192,11 +194,6 @@ def _shares(counted_in: Array, counted_out: Array, reduction: str) -> tuple[Any,
         return 1, 1
     rows_in, rows_out = np.longdouble(counted_in.sum()), np.longdouble(counted_out.sum())
     return rows_in / (rows_in + rows_out), rows_out / (rows_in + rows_out)
-
-
-def _wide(array: Array) -> Array:
-    # By way of float64, because bfloat16 has no direct cast to it.
-    return np.asarray(array).astype(np.float64).astype(np.longdouble)
 
 
 def _counted(logits: Array, where: Array | None) -> Array:

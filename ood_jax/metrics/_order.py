@@ -101,7 +101,8 @@ def number_below(ordered: Array, keys: Array) -> Int[Array, "*n"]:
         last = ordered[jnp.minimum(further, size) - 1]
         return jnp.where((further <= size) & (last < keys), further, below)
 
-    # The first step by itself: what comes of it varies over the devices that the arguments vary over, 0 would not.
+    # The first step is taken before the loop. Inside `shard_map` its result varies over the devices as the arguments
+    # do; zeros would not, and a loop refuses to begin with another type than it goes on with.
     return jax.lax.fori_loop(1, steps, go_on, go_on(0, jnp.zeros(keys.shape, jnp.int32)))
 
 

@@ -13,7 +13,7 @@ from ._order import Ranks, Side
 
 
 def area_under_roc(out: Side, among_in: Ranks, total_in: Int[Array, ""], dtype: np.dtype) -> Float[Array, ""]:
-    """The share of pairs with the higher score outside; a tie is half a pair."""
+    """The share of pairs in which the outlier scores higher; a tie is half a pair."""
     twice = jnp.where(out.counted, among_in.below.astype(jnp.uint32) + among_in.up_to.astype(jnp.uint32), 0)
     pairs = exact_product(2 * total_in.astype(jnp.uint32), out.total.astype(jnp.uint32))
     return exact_ratio(exact_sum(words(twice)), pairs, dtype)
@@ -39,7 +39,7 @@ def _precision(true: Int[Array, " n"], false: Int[Array, " n"], dtype: np.dtype)
 
 
 def least_error(out: Side, own: Ranks, among_in: Ranks, total_in: Int[Array, ""], dtype: np.dtype) -> Array:
-    """The least (FPR + FNR) / 2 over thresholds; the best one is some score outside."""
+    """The least (FPR + FNR) / 2 over thresholds; the best one is the score of some outlier."""
     false_positive = ratio(total_in - among_in.below, total_in, dtype)
     false_negative = ratio(own.below, out.total, dtype)
     return jnp.min(jnp.where(out.counted, (false_positive + false_negative) / 2, 1))

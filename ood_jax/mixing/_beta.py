@@ -57,8 +57,8 @@ def symmetric_beta(
     u = _open_uniform(key_radius, shape)
     c = jnp.sin(jnp.pi * (_open_uniform(key_angle, shape) - 0.5))
     # Beyond these bounds every draw is 0 or 1, or every draw is ½, to float32; inside them no derivative overflows.
-    # One reciprocal, then products: of an array divided by one number the compiler would make this, of a single draw a
-    # division, and a draw would depend on how many a device makes.
+    # A product with the reciprocal, for into that the compiler turns an array divided by one number, but not a number
+    # divided by another: with a division, a draw's last bit would depend on how many draws a device makes.
     exponent = jnp.log(u) * (1 / jnp.clip(alpha, 1e-10, 1e30))
     # In terms of q = U^(1/α), which cannot overflow as its inverse does, 1 + t = (c² + (1 - c²) q) / q.
     q = jnp.exp(exponent)

@@ -2,7 +2,6 @@
 
 from typing import Any, TypeVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -61,7 +60,7 @@ def update(state: State, features: Float[Array, "*n d"], labels: Int[Array, "*n"
       Tony F. Chan, Gene H. Golub, Randall J. LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
       Variances", 1979, equation 2.1, for the moments.
     """
-    _check_kind("state", state)
+    _check_state(state)
     if isinstance(state, MahalanobisState):
         check_features("features", features, state.mean.shape[-1])
         check_labels(labels, features)
@@ -108,10 +107,10 @@ def merge(state: State, other: State) -> State:
       Chan et al., "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979, equation 2.1, for
       the moments.
     """
-    _check_kind("state", state)
+    _check_state(state)
     if type(other) is not type(state):
         raise TypeError(f"`other` must be a {type(state).__name__} like `state`, got {describe(other)}.")
-    mine, theirs = ([_size(part) for part in each] for each in (state, other))
+    mine, theirs = ([part.shape for part in each] for each in (state, other))
     if mine != theirs and not isinstance(state, KNNState):
         raise ValueError(
             f"`other` must have the shapes of `state`, {mine}, got {theirs}; fit both for the same layer and classes."
@@ -126,14 +125,10 @@ def merge(state: State, other: State) -> State:
     return _joined(state.bank, other.bank)
 
 
-def _check_kind(name: str, state: Any) -> None:
+def _check_state(state: Any) -> None:
     if not isinstance(state, _STATES):
         kinds = ", ".join(kind.__name__ for kind in _STATES)
-        raise TypeError(f"`{name}` must be one of {kinds}, got {describe(state)}; make one with a `fit_*` function.")
-
-
-def _size(part: jax.Array) -> tuple[int, ...]:
-    return part.shape
+        raise TypeError(f"`state` must be one of {kinds}, got {describe(state)}; make one with a `fit_*` function.")
 
 
 def _joined(*banks: Array) -> KNNState:

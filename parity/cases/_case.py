@@ -44,11 +44,6 @@ def images(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Arra
     return rng.standard_normal(shape).astype(jnp.dtype(dtype))
 
 
-def wide(array: Any) -> NDArray[np.longdouble]:
-    """In NumPy's widest float; by way of float64, because bfloat16 has no direct cast."""
-    return np.asarray(array).astype(np.float64).astype(np.longdouble)
-
-
 def call(mode: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """A jitted function's result as it is, without jit, or as one of two that are mapped over together."""
     if mode == "eager":

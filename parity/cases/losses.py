@@ -14,11 +14,11 @@ from torch.nn import functional
 import ood_jax
 
 from .. import truth
-from ..agreement import Result, compared
+from ..agreement import Result, compared, wide
 from ..convert import to_numpy, to_torch
 from ..published import load
 from ..tolerances import loss_ulps
-from ._case import MODES, Array, Case, call, case, random, torch_forward, wide
+from ._case import MODES, Array, Case, call, case, random, torch_forward
 from .loss_pairs import Inputs, LossPair, loss_pairs
 
 

@@ -118,9 +118,9 @@ def _sklearn_trapezoid(positive: Array, scores: Array) -> Any:
     return _sklearn("auc", recall, precision)
 
 
-def _sklearn_first(positive: Array, scores: Array, tpr: float) -> Any:
+def _sklearn_first(positive: Array, scores: Array) -> Any:
     false, true, _ = _sklearn("roc_curve", positive, scores, drop_intermediate=False)
-    return false[np.argmax(true >= tpr)]
+    return false[np.argmax(true >= 0.95)]
 
 
 def _sklearn_least_error(s: Scores) -> Any:
@@ -220,7 +220,7 @@ RANKING: Mapping[str, Pair] = {
     "fpr_at_tpr scikit-learn first in": Pair(
         "scikit-learn",
         lambda s: metrics.fpr_at_tpr(s.inside, s.out),
-        lambda s: _sklearn_first(1 - s.is_out, -s.all, 0.95),
+        lambda s: _sklearn_first(1 - s.is_out, -s.all),
     ),
     "fpr_at_tpr pytorch-ood first": Pair(
         "pytorch-ood",
@@ -242,7 +242,7 @@ RANKING: Mapping[str, Pair] = {
             _sklearn("roc_auc_score", s.is_out, s.all),
             _sklearn("average_precision_score", 1 - s.is_out, -s.all),
             _sklearn("average_precision_score", s.is_out, s.all),
-            _sklearn_first(1 - s.is_out, -s.all, 0.95),
+            _sklearn_first(1 - s.is_out, -s.all),
             _sklearn_least_error(s),
         ],
     ),

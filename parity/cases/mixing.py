@@ -11,11 +11,11 @@ import torch
 
 import ood_jax
 
-from ..agreement import Result, compared
+from ..agreement import Result, compared, wide
 from ..convert import to_numpy, to_torch
 from ..injected import Injected, Theirs, cutmix, mixup, partners
 from ..tolerances import ulps
-from ._case import MODES, Array, Case, call, case, images, random, torch_forward, wide
+from ._case import MODES, Array, Case, call, case, images, random, torch_forward
 
 FLOATS = ("float32", "float64", "bfloat16", "float16")
 PER_ROW = ("kornia", "timm per row")

@@ -15,11 +15,11 @@ import torch
 
 import ood_jax.scores as scores
 
-from ..agreement import Result, compared
+from ..agreement import Result, compared, wide
 from ..convert import to_numpy, to_torch
 from ..published import load
 from ..tolerances import loss_ulps
-from ._case import Array, Case, case, random, wide
+from ._case import Array, Case, case, random
 
 
 def score_cases() -> Iterator[Case]:

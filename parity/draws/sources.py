@@ -106,8 +106,8 @@ def _torchvision_cutmix(module: ModuleType, alpha: float, batches: int = 3000) -
     return Draws(None, boxes(top, bottom, left, right), kept, _torchvision_partner(cutmix))
 
 
-def _torchvision_partner(transform: Callable[..., Any], batches: int = 50) -> Cells:
-    return _seen_partner(torch.stack([transform(*_batch())[1] for _ in range(batches)]).numpy())
+def _torchvision_partner(transform: Callable[..., Any]) -> Cells:
+    return _seen_partner(torch.stack([transform(*_batch())[1] for _ in range(50)]).numpy())
 
 
 def _timm_mixup(module: ModuleType, alpha: float, mode: str, batches: int) -> Draws:
