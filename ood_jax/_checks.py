@@ -58,7 +58,7 @@ def as_real(name: str, value: Any) -> jax.Array:
     if type(value) in (int, float):  # a default is not traced, so not yet an array
         return jnp.asarray(value)
     if value is None:
-        raise TypeError(f"`{name}` must be a number, got NoneType; leave the argument out for its default.")
+        raise TypeError(f"`{name}` must be a number, got NoneType; pass a Python number or a JAX scalar.")
     check_array(name, value)
     if not (jnp.issubdtype(value.dtype, jnp.floating) or jnp.issubdtype(value.dtype, jnp.integer)):
         raise TypeError(f"`{name}` must be real, got dtype {value.dtype}; pass integers or floats.")

@@ -87,7 +87,8 @@ def energy_regularized_loss(
       lambda_energy: λ_E, the weight of the energy term. Traced.
       margin: the gap asked for between the energies, in units of the logits. Traced.
       form: "pairwise" compares the i-th datum with the i-th outlier, so both sides have the same shape or one of them
-        is a single row (not with `axis_name`); "mean" puts one hinge on the two mean energies, for any sizes. Static.
+        is a single row (not with `axis_name`), and rows that stand for missing outliers are masked by `where_out`;
+        "mean" puts one hinge on the two mean energies, for any sizes. Static.
       where_in: boolean (...), the rows of `logits_in` that count; None for all. A pair counts when both its rows do.
       where_out: the same for `logits_out`.
       axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
@@ -98,9 +99,10 @@ def energy_regularized_loss(
       The loss, a scalar, float32 or wider. A term over no rows is 0, with gradient 0.
 
     Raises:
-      TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
-      ValueError: shapes or numbers of classes differ, form is unknown, the sides do not pair, or `where_out` comes
-        without `logits_out`.
+      TypeError: logits are not floating-point, targets neither integer nor floating-point, a mask not boolean, the
+        weight or the margin not real, or `axis_name` no name.
+      ValueError: shapes or numbers of classes differ, the weight or the margin is not a scalar, form is unknown, the
+        sides do not pair, `where_out` comes without `logits_out`, or `axis_name` is no axis around the call.
 
     Example:
       >>> import jax.numpy as jnp

@@ -40,7 +40,7 @@ def calibrate_margins(logits_in: Float[Array, "*n_in k"], logits_out: Float[Arra
 
     Returns:
       `Margins(m_in, m_out)`, scalars in units of the logits, float32 or wider. A model that gives outliers the lower
-      mean energy has m_in >= m_out, which `energy_bounded_loss` refuses.
+      mean energy has m_in >= m_out, which `energy_bounded_loss` refuses, and so NaN, which NaN logits give.
 
     Raises:
       TypeError: logits are not floating-point.
@@ -113,7 +113,8 @@ def energy_bounded_loss(
       m_in: the upper bound of the data's energy, in units of the logits, below m_out. Traced.
       m_out: the lower bound of the outliers' energy. Traced.
       reduction: "separate" takes a mean over the data and one over the outliers, as above; "pooled" one mean over the
-        rows of both, so the ratio of outliers to data is part of the weight. Static.
+        rows of both, so the ratio of outliers to data is part of the weight, and a row of -100 one of those that the
+        cross entropy is divided by. Static.
       where_in: boolean (...), the rows of `logits_in` that count; None for all.
       where_out: the same for `logits_out`.
       axis_name: inside `shard_map` or `pmap`, the mesh axis or axes over which the batch is split: sums and counts are
@@ -125,9 +126,10 @@ def energy_bounded_loss(
       known when the program is built, make the loss NaN unless m_in < m_out.
 
     Raises:
-      TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
-      ValueError: m_in >= m_out, shapes or numbers of classes differ, reduction is unknown, or `where_out` comes
-        without `logits_out`.
+      TypeError: logits are not floating-point, targets neither integer nor floating-point, a mask not boolean, the
+        weight or a margin not real, or `axis_name` no name.
+      ValueError: m_in >= m_out, shapes or numbers of classes differ, the weight or a margin is not a scalar, reduction
+        is unknown, `where_out` comes without `logits_out`, or `axis_name` is no axis around the call.
 
     Example:
       >>> import jax.numpy as jnp

@@ -34,13 +34,13 @@ def mixup_criterion(
       y_a: the targets of the rows themselves, from `Mixed`.
       y_b: the targets of their partners, from `Mixed`.
       lam: the weight of `y_a` in [0, 1], from `Mixed`: (), or (N,), which needs a criterion that returns one loss an
-        example, (N, ...).
+        example, (N, ...). Another one extrapolates.
 
     Returns:
       The mixed loss, of the shape that `criterion` returns, in float32 or wider.
 
     Raises:
-      TypeError: `criterion` does not return an array, or `lam` is not real.
+      TypeError: `criterion` is not a hashable function or does not return an array, or `lam` is not real.
       ValueError: `lam` has more than one axis, or one entry an example and `criterion` does not return as many losses.
 
     Example:
@@ -105,6 +105,7 @@ def mixup_cross_entropy(
         outside [0, K) makes the loss NaN, or class probabilities (..., K).
       y_b: the targets of their partners, of the same kind.
       lam: the weight of `y_a` in [0, 1], () or (N,) for the first axis. With λ a row, each mean is over λ_i·CE_i.
+        Another one than in [0, 1] extrapolates.
 
     Returns:
       The loss, a scalar, float32 or wider. Each of the two means is over the rows whose own target counts, as in the

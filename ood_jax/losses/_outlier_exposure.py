@@ -50,9 +50,10 @@ def outlier_exposure_loss(
       The loss, a scalar, float32 or wider. A term over no rows is 0, with gradient 0.
 
     Raises:
-      TypeError: logits are not floating-point, targets neither integer nor floating-point, or a mask not boolean.
-      ValueError: shapes or numbers of classes differ, form or reduction is unknown, or `where_out` comes
-        without `logits_out`.
+      TypeError: logits are not floating-point, targets neither integer nor floating-point, a mask not boolean, the
+        weight not real, or `axis_name` no name.
+      ValueError: shapes or numbers of classes differ, the weight is not a scalar, form or reduction is unknown,
+        `where_out` comes without `logits_out`, or `axis_name` is no axis around the call.
 
     Example:
       >>> import jax.numpy as jnp

@@ -8,7 +8,7 @@
 
 The higher a score, the more out-of-distribution. Scores of any shape count one by one; nothing is normalised. What
 cannot be computed, for a side is empty or a score NaN, is an error where the arrays are given, and NaN where they are
-traced.
+traced. Metrics of ranks and histograms have derivatives of 0: they are no losses.
 """
 
 from ._calibration import adaptive_expected_calibration_error, brier_score, expected_calibration_error

@@ -91,9 +91,11 @@ def score_histogram(
       NaN, or if `low` and `high` are not finite and in order, where these are traced.
 
     Raises:
-      TypeError: scores are not floating-point, a mask not boolean, a bound not real, or `bins` not an int.
-      ValueError: a mask has another shape than its scores, a given score that counts is NaN, given bounds are not
-        finite and in order, or `bins` is below 1.
+      TypeError: scores are not floating-point, a mask not boolean, a bound not real, `bins` not an int, or `axis_name`
+        no name.
+      ValueError: a mask has another shape than its scores, a given score that counts is NaN, bounds are not scalars or,
+        where given, not finite and in order in the scores' dtype, `bins` is below 1, or `axis_name` no axis around the
+        call.
 
     Example:
       >>> import jax.numpy as jnp

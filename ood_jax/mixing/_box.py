@@ -42,7 +42,8 @@ def cutmix_box(
     Args:
       lam: λ in [0, 1]. Float32 is exact: the side is the one that float64 arithmetic gives. So is float64 with
         `jax_enable_x64`. NaN and λ > 1 give an empty box, λ < 0 the box of λ = 0.
-      center: (c_y, c_x), integers in [0, H) and [0, W), each of the shape of `lam`.
+      center: (c_y, c_x), integers in [0, H) and [0, W), each of the shape of `lam`. About one outside, the box is
+        clipped to the image too, and may be empty.
       image_size: (H, W), from 1 to 32,768. Static.
 
     Returns:
@@ -82,7 +83,8 @@ def timm_box(
 
     Args:
       lam: λ in [0, 1], as in `cutmix_box`.
-      center: (c_y, c_x), integers in [0, H) and [0, W), each of the shape of `lam`.
+      center: (c_y, c_x), integers in [0, H) and [0, W), each of the shape of `lam`. About one outside, the box is
+        clipped to the image too, and may be empty.
       image_size: (H, W), from 1 to 32,768. Static.
 
     Returns:
@@ -125,7 +127,7 @@ def kornia_box(
     Args:
       lam: λ in [0, 1], float32 or narrower. NaN and λ > 1 give an empty box, λ < 0 the box of λ = 0.
       start: (s_y, s_x) in [0, 1), float32, each of the shape of `lam`: how far down and right the box starts, of the
-        places where it fits.
+        places where it fits. One below is taken for the first place, one above for the last.
       image_size: (H, W), from 1 to 32,768. Static.
 
     Returns:
@@ -181,7 +183,7 @@ def _inside(start: Array, side: Array, size: int) -> tuple[Array, Array]:
     """An interval that lies whole in [0, size), a fraction of the way along."""
     room = size - side
     first = jnp.floor(start.astype(jnp.float32) * (room + 1).astype(jnp.float32)).astype(jnp.int32)
-    first = jnp.minimum(first, room)  # a fraction just below 1 may round up
+    first = jnp.clip(first, 0, room)  # a fraction just below 1 may round up
     return first, first + side
 
 

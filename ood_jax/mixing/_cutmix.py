@@ -74,9 +74,9 @@ def cutmix(
       drawn; shape (), or (N,) with groups or per_example.
 
     Raises:
-      TypeError: `key` is not a typed key, or alpha, fold, groups or per_example have the wrong kind.
-      ValueError: x has not four axes or a side above 32,768, y another number of rows, data_format, geometry or pairing
-        is unknown, or groups does not divide N.
+      TypeError: `key` is not a typed key, or alpha, fold, groups, per_example or axis_name have the wrong kind.
+      ValueError: x has not four axes or a side above 32,768, y another number of rows, alpha is not a scalar,
+        data_format, geometry or pairing is unknown, groups does not divide N, or axis_name is no axis around the call.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -146,8 +146,8 @@ def draw_cutmix(
 
     Raises:
       TypeError: `key` is not a typed key, or another argument has the wrong kind.
-      ValueError: n < 0, a side is not from 1 to 32,768, groups < 1, geometry or pairing is unknown, or groups does not
-        divide n.
+      ValueError: n < 0, a side is not from 1 to 32,768, groups < 1, alpha is not a scalar, geometry or pairing is
+        unknown, groups does not divide n, or axis_name is no axis around the call.
 
     Example:
       >>> import jax
@@ -205,8 +205,8 @@ def apply_cutmix(
 
     Args:
       draw: from `draw_cutmix`, or injected, as when a run of another framework is replayed. What a box holds outside
-        the image does not count. A partner outside the batch, or the group, gives NaN pixels; integer images cannot
-        show it, and get their dtype's extreme.
+        the image does not count. A partner outside the batch, or the group, gives a box of NaN pixels, and its targets
+        are NaN; integers cannot show it, and get their dtype's extreme.
       x: images (N, H, W, C), or (N, C, H, W) with data_format "NCHW", any dtype.
       y: targets (N, ...), any dtype.
       data_format: "NHWC" or "NCHW". Static.

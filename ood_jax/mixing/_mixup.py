@@ -71,8 +71,9 @@ def mixup(
       booleans give float32. lam has shape (), or (N,) with groups or per_example.
 
     Raises:
-      TypeError: `key` is not a typed key, or x, alpha, fold, groups or per_example have the wrong kind.
-      ValueError: x has fewer than two axes, y another number of rows, pairing is unknown, or groups does not divide N.
+      TypeError: `key` is not a typed key, or x, alpha, fold, groups, per_example or axis_name have the wrong kind.
+      ValueError: x has fewer than two axes, y another number of rows, alpha is not a scalar, pairing is unknown, groups
+        does not divide N, or axis_name is no axis around the call.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -135,7 +136,8 @@ def draw_mixup(
 
     Raises:
       TypeError: `key` is not a typed key, or another argument has the wrong kind.
-      ValueError: n < 0, groups < 1, pairing is unknown, or groups does not divide n.
+      ValueError: n < 0, groups < 1, alpha is not a scalar, pairing is unknown, groups does not divide n, or axis_name
+        is no axis around the call.
 
     Example:
       >>> import jax
@@ -165,7 +167,7 @@ def apply_mixup(draw: MixupDraw, x: Num[Array, "n ..."], y: Shaped[Array, "n ...
     Args:
       draw: from `draw_mixup`, or injected, as when a run of another framework is replayed. A partner outside the
         batch, or the group, gives NaN rows, and its targets are NaN, or the extreme of their dtype if they are
-        integers.
+        integers. λ outside [0, 1] extrapolates.
       x: inputs (N, ...), any numeric dtype.
       y: targets (N, ...), any dtype.
 

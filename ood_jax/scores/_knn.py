@@ -96,8 +96,10 @@ def knn_score(
       score NaN, NaN in the bank every score.
 
     Raises:
-      TypeError: `state` is no `KNNState`, `features` is not floating-point, or a size not an integer.
-      ValueError: `features` do not have the bank's D units, or `k` is not from 1 to N.
+      TypeError: `state` is no `KNNState`, `features` is not floating-point, a size not an integer, or `axis_name` no
+        name.
+      ValueError: `features` do not have the bank's D units, `k` is not from 1 to N, `block` below 1, or `axis_name` no
+        axis around the call.
 
     Example:
       >>> import jax.numpy as jnp

@@ -147,7 +147,7 @@ def kl_uniform_score(logits: Float[Array, "*n k"]) -> Float[Array, "*n"]:
 
     Returns:
       Scores (...) no higher than 0, in nats, float32 or wider; higher is more OOD. A class of logit -inf makes it -inf,
-      one of +inf NaN.
+      one of +inf NaN, and so do classes that all are -inf.
 
     Raises:
       TypeError: `logits` is not floating-point.

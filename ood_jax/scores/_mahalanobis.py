@@ -64,8 +64,10 @@ def fit_mahalanobis(
       `MahalanobisState(count, mean, scatter)`, float32 or wider. No rows give zeros.
 
     Raises:
-      TypeError: `features` is not floating-point, `labels` not integer, or `where` not boolean.
-      ValueError: shapes differ, or a label is outside [0, K).
+      TypeError: `features` is not floating-point, `labels` not integer, `num_classes` not an int, `where` not boolean,
+        or `axis_name` no name.
+      ValueError: shapes differ, `num_classes` is below 1, a label outside [0, K), or `axis_name` no axis around the
+        call.
 
     Example:
       >>> import jax.numpy as jnp

@@ -40,13 +40,15 @@ def ash_features(
     Args:
       features: (..., D), no less than 0, as after a ReLU; any float dtype, computed in float32 or wider. Feature maps
         are flattened to one axis an example.
-      percentile: p, how many in a hundred are pruned, from 0 to below 100, with at least one left. Another one raises
+      percentile: p, how many in a hundred are pruned, from 0 to below 100, in the features' float32 or wider dtype,
+        with at least one left. Another one raises
         if its value is at hand, and gives NaN if it is traced. The paper takes on ImageNet 90 with form "s", 65 with
         "b", 60 with "p". Traced.
       form: "s" (scale), "b" (binarise) or "p" (prune). Static.
 
     Returns:
-      Features (..., D), float32 or wider. Zeros stay zeros. Of activations that are equal the first stay.
+      Features (..., D), float32 or wider. Zeros stay zeros. Of activations that are equal the first stay. NaN makes its
+        whole example NaN.
 
     Raises:
       TypeError: `features` is not floating-point, or `percentile` not real.
@@ -92,7 +94,7 @@ def scale_features(
         raises if its value is at hand, and gives NaN if it is traced. Traced.
 
     Returns:
-      Features (..., D), float32 or wider. Zeros stay zeros.
+      Features (..., D), float32 or wider. Zeros stay zeros. NaN makes its whole example NaN.
 
     Raises:
       TypeError: `features` is not floating-point, or `percentile` not real.

@@ -188,6 +188,11 @@ def test_a_start_that_rounds_to_1_still_fits(fraction):
         assert [int(edge) for edge in box] == [8, 16, 16, 32]
 
 
+def test_a_start_before_the_first_place_or_after_the_last_is_taken_for_those():
+    for start, box in ((-1.0, [0, 8, 0, 16]), (1.5, [8, 16, 16, 32])):
+        assert [int(edge) for edge in ood_jax.kornia_box(0.75, (start, start), (16, 32))] == box
+
+
 @pytest.mark.parametrize("lam", [float("nan"), 1.5, 1.0])
 def test_lam_out_of_range_above_is_an_empty_box(lam):
     for box, position in ((ood_jax.timm_box, (5, 5)), (ood_jax.kornia_box, (0.5, 0.5))):
