@@ -88,9 +88,9 @@ def _fixed(share: Float[Array, ""], *, upwards: bool) -> Words:
     scaled = jnp.clip(share, 0, 1) * 2.0**30
     high = jnp.floor(scaled)
     low = (scaled - high) * 2.0**32
-    low = jnp.ceil(low) if upwards else low
-    carried = low == 2.0**32
-    return Words(jnp.where(carried, 0, low).astype(jnp.uint32), high.astype(jnp.uint32) + carried.astype(jnp.uint32))
+    # No quotient of two counts lies so near below a multiple of 2**-30 that it would have to be rounded up to that.
+    low = jnp.minimum(jnp.ceil(low), 2.0**32 - 1) if upwards else low
+    return Words(low.astype(jnp.uint32), high.astype(jnp.uint32))
 
 
 def mean(values: Float[Array, " n"], counted: Array, count: Int[Array, ""]) -> Float[Array, ""]:

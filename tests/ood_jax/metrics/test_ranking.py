@@ -10,6 +10,7 @@ import pytest
 from sklearn import metrics as sklearn
 
 from ood_jax.metrics import aupr, auroc, detection_error, fpr_at_tpr, ood_metrics
+from ood_jax.metrics._exact import multiple
 
 # What a call computes: by name, a function of scores, masks and the rate that fpr_at_tpr is asked for.
 VARIANTS = {
@@ -197,8 +198,16 @@ def test_a_few_of_many_are_exactly_their_rate():
     for dtype in (np.float32, np.float64):
         with jax.enable_x64(dtype == np.float64):
             for k in range(1, 12):
-                result = fpr_at_tpr((s_out - 0.5).astype(dtype), s_out.astype(dtype), tpr=k / n, method="interp")
-                assert round(float(result) * n) == k, (dtype, k)
+                for method, data_above in (("first", k - 1), ("interp", k)):  # up to the outlier, or to the next one
+                    result = fpr_at_tpr((s_out - 0.5).astype(dtype), s_out.astype(dtype), tpr=k / n, method=method)
+                    assert round(float(result) * n) == data_above, (dtype, k)
+
+
+def test_a_rate_one_bit_below_a_multiple_of_two_to_the_minus_30():
+    with jax.enable_x64(True):
+        below = multiple(jnp.int32(4096), jnp.nextafter(jnp.float64(2**-12), 0), rounded=1)
+        assert (int(below.whole), bool(below.is_whole)) == (0, False)
+        assert float(below.rest) > 1 - 2**-40
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
