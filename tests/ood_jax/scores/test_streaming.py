@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, PartitionSpec
 
+from benchmarks.hlo import collectives
 from ood_jax import scores
 
 RNG = np.random.default_rng(0)
@@ -138,6 +139,8 @@ def test_rows_spread_over_a_mesh_without_an_axis_name():
         "mahalanobis": lambda x: scores.mahalanobis_score(moments, x),
         "knn": lambda x: scores.knn_score(bank, x, k=3),
         "vim": lambda x: scores.vim_score(vim, x),
+        "ash": lambda x: scores.ash_features(jnp.abs(x), percentile=50),
+        "scale": lambda x: scores.scale_features(jnp.abs(x), percentile=50),
     }
     for kind, some in ((AxisType.Auto, ("knn",)), (AxisType.Explicit, tuple(calls))):
         mesh = jax.make_mesh((DEVICES,), ("data",), axis_types=(kind,))
@@ -151,6 +154,9 @@ def test_rows_spread_over_a_mesh_without_an_axis_name():
                 np.testing.assert_allclose(result, calls[name](queries), rtol=1e-5, err_msg=f"{name} {kind}")
                 if kind == AxisType.Explicit:
                     assert result.sharding.spec[0] == "data", name
+                    # Nothing travels; but top_k on CPU is one call, for which similarities are gathered.
+                    program = jax.jit(calls[name]).lower(spread).compile().as_text()
+                    assert name == "knn" or not list(collectives(program)), name
 
 
 def test_any_axis_split_over_explicit_ones():
