@@ -180,7 +180,8 @@ def mahalanobis_score(
     Returns:
       Scores (...) no lower than 0, float32 or wider; higher is more OOD. A class without rows is no class. NaN if there
       are no rows at all, a label was out of range, or the covariance is not positive definite: raise `ridge`. (With one
-      row a class it is 0, and so is any share of it: there is nothing to measure by.)
+      row a class it is 0, and so is any share of it: there is nothing to measure by.) An infinite feature makes its own
+      example's score NaN or infinite.
 
     Raises:
       TypeError: `state` is no `MahalanobisState`, `features` is not floating-point, or `ridge` not real.

@@ -40,10 +40,9 @@ def ash_features(
     Args:
       features: (..., D), no less than 0, as after a ReLU; any float dtype, computed in float32 or wider. Feature maps
         are flattened to one axis an example.
-      percentile: p, how many in a hundred are pruned, from 0 to below 100, in the features' float32 or wider dtype,
-        with at least one left. Another one raises
-        if its value is at hand, and gives NaN if it is traced. The paper takes on ImageNet 90 with form "s", 65 with
-        "b", 60 with "p". Traced.
+      percentile: p, how many in a hundred are pruned, from 0 to below 100, with at least one left; taken as a float32
+        or in the features' wider dtype. Another one raises if its value is at hand, and gives NaN if it is traced. The
+        paper takes on ImageNet 90 with form "s", 65 with "b", 60 with "p". Traced.
       form: "s" (scale), "b" (binarise) or "p" (prune). Static.
 
     Returns:
@@ -90,8 +89,7 @@ def scale_features(
 
     Args:
       features: (..., D), no less than 0, as after a ReLU; any float dtype, computed in float32 or wider.
-      percentile: p, how many in a hundred are left out of s₂, from 0 to below 100, with at least one left. Another one
-        raises if its value is at hand, and gives NaN if it is traced. Traced.
+      percentile: p, how many in a hundred are left out of s₂, as in `ash_features`. Traced.
 
     Returns:
       Features (..., D), float32 or wider. Zeros stay zeros. NaN makes its whole example NaN.
