@@ -1,11 +1,11 @@
 """The symmetric beta distribution, from two uniforms and no loop."""
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Real
+from jaxtyping import Array, Float, Key, Real, UInt32
 
 from .._api import public
 from .._checks import as_real, check_key, check_shape
+from ._words import open_uniform, random_words
 
 
 @public
@@ -52,10 +52,14 @@ def symmetric_beta(
     """
     check_key(key)
     check_shape(shape)
-    alpha = _as_alpha(alpha, shape)
-    key_radius, key_angle = jax.random.split(key)
-    u = _open_uniform(key_radius, shape)
-    c = jnp.sin(jnp.pi * (_open_uniform(key_angle, shape) - 0.5))
+    (words,) = random_words(key, (2, *shape))
+    return beta_of(words, _as_alpha(alpha, shape))
+
+
+def beta_of(words: UInt32[Array, "2 ..."], alpha: Array) -> Float[Array, "..."]:
+    """A draw from Beta(α, α) for each pair of random words."""
+    u, v = open_uniform(words)
+    c = jnp.sin(jnp.pi * (v - 0.5))
     # Beyond these bounds every draw is 0 or 1, or every draw is ½, to float32; inside them no derivative overflows.
     # A product with the reciprocal, for into that the compiler turns an array divided by one number, but not a number
     # divided by another: with a division, a draw's last bit would depend on how many draws a device makes.
@@ -76,9 +80,3 @@ def _as_alpha(alpha: Array | float, shape: tuple[int, ...]) -> Array:
             f"`alpha` must be one number or have the shape drawn, {shape}, got {alpha.shape}; broadcast it first."
         )
     return alpha.astype(jnp.float32)
-
-
-def _open_uniform(key: Array, shape: tuple[int, ...]) -> Array:
-    """Uniform on the midpoints of 2^23 equal cells, so never 0 or 1, where the logarithm and the tail break down."""
-    cell = jax.random.bits(key, shape, jnp.uint32) >> 9
-    return (cell.astype(jnp.float32) + 0.5) * 2.0**-23

@@ -2,7 +2,6 @@
 
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, Real, Shaped
 
@@ -10,10 +9,11 @@ from .._api import public
 from .._checks import as_number, check_batch, check_choice, check_image_size, check_kind, check_partner
 from .._sharding import AxisName
 from ._box import Box, clip_box, cutmix_box, kornia_box, share_kept, timm_box
-from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, per_row
+from ._draw import check_draw, draw_by_group, flatten, mixing_weight, partners, per_row
 from ._mixed import Mixed, mix_in_place
 from ._partner import take_partner
 from ._paste import AXES, paste
+from ._words import below, random_words, uniform
 
 
 class CutMixDraw(NamedTuple):
@@ -163,33 +163,25 @@ def draw_cutmix(
     check_draw(key, n, fold, pairing, groups, per_example, axis_name)
     check_image_size(image_size)
     check_choice("geometry", geometry, tuple(_GEOMETRIES))
-    draw_position, place = _GEOMETRIES[geometry]
+    position_of, place = _GEOMETRIES[geometry]
     height, width = image_size
 
     def draw(key: Array, rows: int) -> CutMixDraw:
-        key_lam, key_partner, key_row, key_column = jax.random.split(key, 4)
         shape = (rows,) if per_example else ()
-        lam = draw_lam(key_lam, alpha, fold, shape)
-        position = draw_position(key_row, shape, height), draw_position(key_column, shape, width)
-        return CutMixDraw(place(lam, position, image_size), draw_partner(key_partner, rows, pairing))
+        for_lam, for_row, for_column, for_partner = random_words(key, (2, *shape), shape, shape, (2, rows))
+        position = position_of(for_row, height), position_of(for_column, width)
+        box = place(mixing_weight(for_lam, alpha, fold), position, image_size)
+        return CutMixDraw(box, partners(for_partner, pairing))
 
     drawn = draw_by_group(draw, key, n, groups, axis_name)
     return drawn._replace(box=Box(*(flatten(edge, n, per_example) for edge in drawn.box)))
 
 
-def _draw_pixel(key: Array, shape: tuple[int, ...], size: int) -> Array:
-    return jax.random.randint(key, shape, 0, size, dtype=jnp.int32)
-
-
-def _draw_fraction(key: Array, shape: tuple[int, ...], size: int) -> Array:
-    return jax.random.uniform(key, shape, jnp.float32)
-
-
-# How a position is drawn along a side, and the box that it places.
+# What a random word becomes along a side of this size, a pixel or a fraction, and the box that is placed there.
 _GEOMETRIES = {
-    "paper": (_draw_pixel, cutmix_box),
-    "timm": (_draw_pixel, timm_box),
-    "kornia": (_draw_fraction, kornia_box),
+    "paper": (below, cutmix_box),
+    "timm": (below, timm_box),
+    "kornia": (lambda words, _size: uniform(words), kornia_box),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int, UInt32
 
 from .._checks import (
     as_number,
@@ -22,7 +22,8 @@ from .._checks import (
     check_size,
 )
 from .._sharding import AxisName
-from ._beta import symmetric_beta
+from ._beta import beta_of
+from ._words import permutation
 
 _Draw = TypeVar("_Draw")
 
@@ -82,19 +83,19 @@ def flatten(values: Array, n: int, per_example: bool) -> Array:
     return values.reshape(n) if per_example else values
 
 
-def draw_lam(key: Array, alpha: Array | float, fold: bool, shape: tuple[int, ...]) -> Array:
+def mixing_weight(words: UInt32[Array, "2 ..."], alpha: Array | float, fold: bool) -> Float[Array, "..."]:
     """λ ~ Beta(α, α), or 1 unless α > 0; folded, the larger of λ and 1 - λ."""
     alpha = as_number("alpha", alpha).astype(jnp.float32)
-    drawn = symmetric_beta(key, jnp.where(alpha > 0, alpha, 1), shape)
+    drawn = beta_of(words, jnp.where(alpha > 0, alpha, 1))
     lam = jnp.where(alpha > 0, drawn, jnp.float32(1))
     return jnp.maximum(lam, 1 - lam) if fold else lam
 
 
-def draw_partner(key: Array, n: int, pairing: str) -> Array:
+def partners(words: UInt32[Array, "2 n"], pairing: str) -> Int[Array, " n"]:
     """Each row's partner. Only "permute" is random."""
     if pairing == "permute":
-        return jax.random.permutation(key, n).astype(jnp.int32)
-    rows = jnp.arange(n, dtype=jnp.int32)
+        return permutation(words)
+    rows = jnp.arange(words.shape[1], dtype=jnp.int32)
     return jnp.roll(rows, 1) if pairing == "roll" else rows[::-1]
 
 

@@ -2,7 +2,6 @@
 
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Num, Real, Shaped
 
@@ -10,9 +9,10 @@ from .._api import public
 from .._checks import as_number, check_batch, check_kind, check_partner
 from .._dtypes import wide
 from .._sharding import AxisName
-from ._draw import check_draw, draw_by_group, draw_lam, draw_partner, flatten, over_rows, per_row
+from ._draw import check_draw, draw_by_group, flatten, mixing_weight, over_rows, partners, per_row
 from ._mixed import Mixed, mix_in_place
 from ._partner import is_inside, take_partner
+from ._words import random_words
 
 
 class MixupDraw(NamedTuple):
@@ -152,9 +152,9 @@ def draw_mixup(
     check_draw(key, n, fold, pairing, groups, per_example, axis_name)
 
     def draw(key: Array, rows: int) -> MixupDraw:
-        key_lam, key_partner = jax.random.split(key)
-        lam = draw_lam(key_lam, alpha, fold, (rows,) if per_example else ())
-        return MixupDraw(lam, draw_partner(key_partner, rows, pairing))
+        shape = (rows,) if per_example else ()
+        for_lam, for_partner = random_words(key, (2, *shape), (2, rows))
+        return MixupDraw(mixing_weight(for_lam, alpha, fold), partners(for_partner, pairing))
 
     drawn = draw_by_group(draw, key, n, groups, axis_name)
     return drawn._replace(lam=flatten(drawn.lam, n, per_example))
