@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 
@@ -23,5 +24,24 @@ def pick(logits: Array, label: Array) -> Array:
 
 def is_class(logits: Num[Array, "*n k"], label: Int[Array, "*n"]) -> Bool[Array, "*n k"]:
     """Which class is the label, sharded as the logits are."""
+    if not isinstance(logits.shape[-1], int):  # but a symbol, in a program to be exported
+        return counted(logits, label)
+    return jax.lax.platform_dependent(logits, label, cpu=listed, default=counted)
+
+
+def counted(logits: Array, label: Array) -> Array:
     place = jax.typeof(logits).sharding
     return jax.lax.broadcasted_iota(label.dtype, logits.shape, logits.ndim - 1, out_sharding=place) == label[..., None]
+
+
+def listed(logits: Array, label: Array) -> Array:
+    """The same with the classes' numbers read from memory.
+
+    XLA for CPUs counts in 64 bits, beside floats of 32 in vectors of twice their width. While it runs such, a processor
+    has fewer units for the others, and the exponentials in the same loop take twice as long. The list begins at 1, for
+    one that begins at 0 XLA recognizes, and counts.
+    """
+    numbers = np.arange(1, logits.shape[-1] + 1, dtype=np.int32)
+    place = jax.typeof(logits).sharding
+    everywhere = jax.lax.broadcast_in_dim(numbers, logits.shape, (logits.ndim - 1,), out_sharding=place)
+    return everywhere == label[..., None].astype(jnp.int32) + 1

@@ -43,10 +43,13 @@ def _paste_pixel_rows(x: Array, partner: Array, box: Box) -> Array:
     # So many values of each row are in the box, of most none. Then one comparison a value is enough: unsigned, for what
     # is left of the box is then far to the right.
     covered = jnp.where((top <= rows) & (rows < bottom), (right - left) * channels, 0)
-    inside = (numbers - left * channels).astype(jnp.uint32) < covered.astype(jnp.uint32)
+    inside = (numbers - (left * channels + 1)).astype(jnp.uint32) < covered.astype(jnp.uint32)
     return jnp.where(inside, take_partner(values, partner), values).reshape(x.shape)
 
 
 def _numbers(size: int) -> Array | np.ndarray:
-    """0 to size - 1. A constant where it can be, for XLA on CPU loads numbers in half the time that it counts them."""
-    return np.arange(size, dtype=np.int32) if isinstance(size, int) else jnp.arange(size, dtype=jnp.int32)
+    """1 to size. A constant where it can be, for XLA on CPU loads numbers faster than it counts them.
+
+    One that begins at 0 it recognizes, and counts.
+    """
+    return (np if isinstance(size, int) else jnp).arange(1, size + 1, dtype=np.int32)
