@@ -1,11 +1,14 @@
 """Runs are stored, read, shown and compared."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks import compare, page, record, timing
 from benchmarks.record import Failed, Grown, Measured, Record, Started
 from benchmarks.row import Contest
+from benchmarks.themes import items
 from benchmarks.timing import Plan, Quartiles
 
 ABOUT = {
@@ -13,6 +16,7 @@ ABOUT = {
     "torch_threads": 2, "versions": {"jax": "0.10", "timm": None},
 }  # fmt: skip
 ROUNDS = 15
+KEPT = Path(__file__).parents[2] / "docs/performance"
 
 
 def run(seed=0, slower=None, noise=0.05):
@@ -146,6 +150,15 @@ def test_another_file_is_told(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"other\.json does not hold a run"):
         record.read(path)
+
+
+def test_the_run_that_is_kept_has_every_row_and_its_page():
+    kept = record.read(KEPT / "run.json")
+    found = [(row.theme, row.name) for row in (*kept.rows, *kept.startup)]
+    found += [(sweep.theme, sweep.title) for sweep in kept.growth]
+    assert set(found) == {(item.theme, item.name) for item in items(quick=False)}
+    assert not kept.failed
+    assert page.page(kept) == (KEPT / "run.md").read_text()
 
 
 def test_the_page_has_everything():
