@@ -1,11 +1,12 @@
 """The symmetric beta distribution, from two uniforms and no loop."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Real, UInt32
 
 from .._api import public
 from .._checks import as_real, check_key, check_shape
-from ._words import open_uniform, random_words
+from ._words import open_uniform
 
 
 @public
@@ -52,7 +53,8 @@ def symmetric_beta(
     """
     check_key(key)
     check_shape(shape)
-    (words,) = random_words(key, (2, *shape))
+    # In this shape, for of numbers in a row to be reshaped each device would draw all.
+    words = jax.random.bits(key, (2, *shape), jnp.uint32)
     return beta_of(words, _as_alpha(alpha, shape))
 
 

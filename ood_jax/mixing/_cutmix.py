@@ -9,7 +9,7 @@ from .._api import public
 from .._checks import as_number, check_batch, check_choice, check_image_size, check_kind, check_partner
 from .._sharding import AxisName
 from ._box import Box, clip_box, cutmix_box, kornia_box, share_kept, timm_box
-from ._draw import check_draw, draw_by_group, flatten, mixing_weight, partners, per_row
+from ._draw import check_draw, draw_by_group, flatten, mixing_weight, partner_words, partners, per_row
 from ._mixed import Mixed, mix_in_place
 from ._partner import take_partner
 from ._paste import AXES, paste
@@ -168,10 +168,11 @@ def draw_cutmix(
 
     def draw(key: Array, rows: int) -> CutMixDraw:
         shape = (rows,) if per_example else ()
-        for_lam, for_row, for_column, for_partner = random_words(key, (2, *shape), shape, shape, (2, rows))
+        words = random_words(key, (2, *shape), shape, shape, partner_words(rows, pairing))
+        for_lam, for_row, for_column, for_partner = words
         position = position_of(for_row, height), position_of(for_column, width)
         box = place(mixing_weight(for_lam, alpha, fold), position, image_size)
-        return CutMixDraw(box, partners(for_partner, pairing))
+        return CutMixDraw(box, partners(for_partner, rows, pairing))
 
     drawn = draw_by_group(draw, key, n, groups, axis_name)
     return drawn._replace(box=Box(*(flatten(edge, n, per_example) for edge in drawn.box)))

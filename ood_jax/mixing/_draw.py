@@ -91,11 +91,16 @@ def mixing_weight(words: UInt32[Array, "2 ..."], alpha: Array | float, fold: boo
     return jnp.maximum(lam, 1 - lam) if fold else lam
 
 
-def partners(words: UInt32[Array, "2 n"], pairing: str) -> Int[Array, " n"]:
-    """Each row's partner. Only "permute" is random."""
+def partner_words(n: int, pairing: str) -> tuple[int, int]:
+    """The shape of the random words that `partners` needs: none but for "permute"."""
+    return 2, n if pairing == "permute" else 0
+
+
+def partners(words: UInt32[Array, "2 _"], n: int, pairing: str) -> Int[Array, " n"]:
+    """Each row's partner."""
     if pairing == "permute":
         return permutation(words)
-    rows = jnp.arange(words.shape[1], dtype=jnp.int32)
+    rows = jnp.arange(n, dtype=jnp.int32)
     return jnp.roll(rows, 1) if pairing == "roll" else rows[::-1]
 
 

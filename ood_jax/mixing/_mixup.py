@@ -9,7 +9,7 @@ from .._api import public
 from .._checks import as_number, check_batch, check_kind, check_partner
 from .._dtypes import wide
 from .._sharding import AxisName
-from ._draw import check_draw, draw_by_group, flatten, mixing_weight, over_rows, partners, per_row
+from ._draw import check_draw, draw_by_group, flatten, mixing_weight, over_rows, partner_words, partners, per_row
 from ._mixed import Mixed, mix_in_place
 from ._partner import is_inside, take_partner
 from ._words import random_words
@@ -153,8 +153,8 @@ def draw_mixup(
 
     def draw(key: Array, rows: int) -> MixupDraw:
         shape = (rows,) if per_example else ()
-        for_lam, for_partner = random_words(key, (2, *shape), (2, rows))
-        return MixupDraw(mixing_weight(for_lam, alpha, fold), partners(for_partner, pairing))
+        for_lam, for_partner = random_words(key, (2, *shape), partner_words(rows, pairing))
+        return MixupDraw(mixing_weight(for_lam, alpha, fold), partners(for_partner, rows, pairing))
 
     drawn = draw_by_group(draw, key, n, groups, axis_name)
     return drawn._replace(lam=flatten(drawn.lam, n, per_example))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 
 def random_words(key: Key[Array, ""], *shapes: tuple[int, ...]) -> list[UInt32[Array, "..."]]:
-    """Arrays of these shapes. The first ones do not depend on the shapes after them."""
+    """Arrays of these shapes."""
     ends = [0]
     for shape in shapes:
         ends.append(ends[-1] + math.prod(shape))

@@ -99,3 +99,17 @@ def test_derivative_in_alpha_is_that_of_the_path(alpha):
 def test_derivative_is_finite(alpha):
     slopes = jax.jacfwd(lambda a: ood_jax.symmetric_beta(jax.random.key(0), a, (1000,)))(alpha)
     assert bool(jnp.all(jnp.isfinite(slopes)))
+
+
+def test_each_device_draws_its_own_part():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+
+    def draw(key):
+        return ood_jax.symmetric_beta(key, 0.4, (65_536,))
+
+    whole, part = (
+        jax.jit(draw, **options).lower(jax.random.key(0)).compile() for options in ({}, {"out_shardings": sharding})
+    )
+    assert part.cost_analysis()["flops"] < whole.cost_analysis()["flops"] / 4
+    np.testing.assert_array_equal(part(jax.random.key(0)), whole(jax.random.key(0)))

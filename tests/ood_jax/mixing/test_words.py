@@ -66,3 +66,11 @@ def test_a_draw_calls_the_generator_once(geometry, per_example, groups, calls):
 
     jaxpr = str(jax.make_jaxpr(draw)(jax.random.key(0)))
     assert len(re.findall(r"= random_(?:bits|split|fold_in)\b", jaxpr)) == calls
+
+
+@pytest.mark.parametrize("pairing", ["roll", "flip"])
+def test_fixed_partners_take_no_words(pairing):
+    jaxpr = str(jax.make_jaxpr(lambda key: ood_jax.draw_mixup(key, 8, pairing=pairing))(jax.random.key(0)))
+    assert re.findall(r"u32\[(\d+)\] = random_bits", jaxpr) == ["2"]
+    jaxpr = str(jax.make_jaxpr(lambda key: ood_jax.draw_mixup(key, 8))(jax.random.key(0)))
+    assert re.findall(r"u32\[(\d+)\] = random_bits", jaxpr) == ["18"]
