@@ -23,7 +23,7 @@ def pick(logits: Array, label: Array) -> Array:
 
 
 def is_class(logits: Num[Array, "*n k"], label: Int[Array, "*n"]) -> Bool[Array, "*n k"]:
-    """Which class is the label, sharded as the logits are."""
+    """Which class is the label, which is in [0, K) and of a dtype that holds K; sharded as the logits are."""
     if not isinstance(logits.shape[-1], int):  # but a symbol, in a program to be exported
         return counted(logits, label)
     return jax.lax.platform_dependent(logits, label, cpu=listed, default=counted)
