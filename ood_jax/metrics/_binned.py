@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from .._running import running_sum
 from .._sum import accurate_sum
 from ._exact import exact_product, exact_ratio, exact_sum, ratio
 from ._rates import least_count
-from ._running import running_sum
 from ._summary import OODMetrics
 
 _ROUNDINGS = 16

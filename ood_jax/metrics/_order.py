@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from ._running import running_max
+from .._running import running_max
 
 
 class Side(NamedTuple):

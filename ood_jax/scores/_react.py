@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, Real, UInt32
 from .._api import checked, public
 from .._checks import as_number, check_kind, known_number
 from .._dtypes import wide
+from .._running import running_max
 from .._sharding import left_to_compiler
 from ._features import check_features
 
@@ -136,7 +137,8 @@ def _threshold(counts: Array, percentile: Array) -> Float[Array, ""]:
     last = total - 1
     rank = last * percentile / 100
     below = jnp.floor(rank)
-    lower, upper = value(below), value(jnp.minimum(below + 1, last))
+    # A loop, for it is compiled once for both.
+    lower, upper = jax.lax.map(value, jnp.stack([below, jnp.minimum(below + 1, last)]))
     known = (total > 0) & (percentile >= 0) & (percentile <= 100)
     known = known & (counts.reshape(-1)[_NAN] == 0) & jnp.all(counts < jnp.uint32(_FULL))
     # At a whole rank the next bin has no say, not even if it is beyond the last.
@@ -154,10 +156,9 @@ def _last(counts: Array) -> Int[Array, ""]:
 def _place(counts: Array, rank: Array) -> tuple[Int[Array, ""], Float[Array, ""]]:
     """Where the number of a rank is, counted from 0, and its rank there: always a place that has some."""
     # Sums are rounded. They grow only where there is something, and a rank that lies at the last sum, as one less than
-    # a number beyond 2^24 may do, comes before it.
-    up_to = jax.lax.cummax(jnp.where(counts > 0, jnp.cumsum(counts), 0))
-    rank = jnp.minimum(rank, jnp.nextafter(up_to[-1], jnp.zeros_like(rank)))
-    place = jnp.searchsorted(up_to, rank, side="right")
+    # a number beyond 2^24 may do, comes before it: this is the next smaller float32.
+    up_to = running_max(jnp.where(counts > 0, jnp.cumsum(counts), 0))
+    place = jnp.argmax(up_to > jnp.minimum(rank, up_to[-1] * (1 - 2**-24)))
     before = jnp.where(place > 0, up_to[place - 1], 0)
     return place, rank - before
 
