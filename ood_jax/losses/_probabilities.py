@@ -105,8 +105,9 @@ def _exps_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tu
 @jax.custom_jvp
 def _sums(logits: Array, targets: Array) -> _Sums:
     sums = on_gpu(_in_one_pass, _in_passes, logits, targets)
-    rest = jnp.where(jnp.isfinite(sums.largest), sums.rest, jnp.nan)
-    return sums._replace(largest=finite_or_zero(sums.largest), rest=rest)
+    # (A sum that goes on into the gradient as it is, XLA for CPUs would compute together with it, and slowly.)
+    rest, others = (jnp.where(jnp.isfinite(sums.largest), of, jnp.nan) for of in (sums.rest, sums.other_targets))
+    return sums._replace(largest=finite_or_zero(sums.largest), rest=rest, other_targets=others)
 
 
 @partial(_sums.defjvp, symbolic_zeros=True)
@@ -151,13 +152,9 @@ def _in_plain_sums(largest: Array, exp: Array, logits: Array, targets: Array) ->
     """The same with one pass a sum."""
     (second,) = _as_others(exp)
     third, targets_again = _as_others(second, targets)
-    (fourth,) = _as_others(third)
     rest = _sum(exp - jnp.floor(exp)) + (_sum(jnp.floor(second)) - 1)
-    # Of a single row a sum of products would become a matrix product, which adds up one term after the other. One of
-    # maxima does not, and NaN, which a maximum may lose, the other sums keep.
-    at_top = _sum(jnp.maximum(targets_again * jnp.floor(third), jnp.finfo(third.dtype).min))
-    other_targets = _sum(targets - targets * jnp.floor(fourth))
-    return _Sums(largest, rest, other_targets, other_targets + at_top, _sum(_distances(largest, logits, targets)))
+    other_targets = _sum(targets_again - targets_again * jnp.floor(third))
+    return _Sums(largest, rest, other_targets, _sum(targets), _sum(_distances(largest, logits, targets)))
 
 
 def _as_others(*arrays: Array) -> tuple[Array, ...]:
@@ -173,8 +170,10 @@ def _distances(largest: Array, logits: Array, targets: Array) -> Array:
     """
     below, most = largest - logits, jnp.finfo(logits.dtype).max
     finite = jnp.minimum(below, most)
-    infinite = jnp.minimum(below - finite, most)  # the largest number for infinity, else 0
-    return targets * finite + targets * infinite * most
+    distance = targets * finite
+    # For an infinite one the largest number, whose product with any distance but 0 is infinite; else 0. (The sum of a
+    # single row's products would become a matrix product, which adds up one term after the other. This is one of sums.)
+    return distance + distance * jnp.minimum(below - finite, most)
 
 
 def _in_one_pass(logits: Array, targets: Array) -> _Sums:
