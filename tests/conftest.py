@@ -14,10 +14,22 @@ import jax
 import numpy as np
 import pytest
 
-# Many tests build the same programs. Each process keeps its own: JAX does not write its files at once.
+# Many tests build the same programs, so all processes share them.
 _programs = tempfile.TemporaryDirectory()
-jax.config.update("jax_compilation_cache_dir", _programs.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["programs"] = _programs.name
+
+
+def pytest_configure(config):
+    programs = getattr(config, "workerinput", {}).get("programs", _programs.name)
+    jax.config.update("jax_compilation_cache_dir", programs)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # Of these the directory's name is a part, which is in turn one of each program's key.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
 
 _TESTS_A_SWEEP = 50
 _since_sweep = 0
