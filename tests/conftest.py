@@ -14,22 +14,10 @@ import jax
 import numpy as np
 import pytest
 
-# Many tests build the same programs, so all processes share them.
+# Many tests build the same programs. Each process keeps its own: JAX does not write its files at once.
 _programs = tempfile.TemporaryDirectory()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node):
-    node.workerinput["programs"] = _programs.name
-
-
-def pytest_configure(config):
-    programs = getattr(config, "workerinput", {}).get("programs", _programs.name)
-    jax.config.update("jax_compilation_cache_dir", programs)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    # Of these the directory's name is a part, which is in turn one of each program's key.
-    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-
+jax.config.update("jax_compilation_cache_dir", _programs.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 _TESTS_A_SWEEP = 50
 _since_sweep = 0
