@@ -156,7 +156,7 @@ def _last(counts: Array) -> Int[Array, ""]:
 def _place(counts: Array, rank: Array) -> tuple[Int[Array, ""], Float[Array, ""]]:
     """Where the number of a rank is, counted from 0, and its rank there: always a place that has some."""
     # Sums are rounded. They grow only where there is something, and a rank that lies at the last sum, as one less than
-    # a number beyond 2^24 may do, comes before it: this is the next smaller float32.
+    # a number beyond 2^24 may do, comes before it: the factor gives the next smaller float32.
     up_to = running_max(jnp.where(counts > 0, jnp.cumsum(counts), 0))
     place = jnp.argmax(up_to > jnp.minimum(rank, up_to[-1] * (1 - 2**-24)))
     before = jnp.where(place > 0, up_to[place - 1], 0)
